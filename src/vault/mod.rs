@@ -1,0 +1,3 @@
+//! Keys: the root key and what derives from it.
+
+pub mod root;
