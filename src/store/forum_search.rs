@@ -99,13 +99,7 @@ impl Within {
 }
 
 /// Posts in which every word of `text` begins a word; failing that, posts that contain each of them.
-pub fn search(
-    conn: &Connection,
-    text: &str,
-    within: Within,
-    limit: Limit,
-    cursor: Option<&str>,
-) -> Result<Page<Hit>> {
+pub fn search(conn: &Connection, text: &str, within: Within, limit: Limit, cursor: Option<&str>) -> Result<Page<Hit>> {
     let words = words(text);
     if words.is_empty() {
         return Ok(Page { items: Vec::new(), next_cursor: None });
@@ -126,11 +120,7 @@ pub fn search(
 }
 
 fn words(text: &str) -> Vec<String> {
-    text.split_whitespace()
-        .map(|word| word.replace('\0', ""))
-        .filter(|word| !word.is_empty())
-        .take(WORDS_MAX)
-        .collect()
+    text.split_whitespace().map(|word| word.replace('\0', "")).filter(|word| !word.is_empty()).take(WORDS_MAX).collect()
 }
 
 /// The words as an expression for MATCH; a word of nothing but signs is in no index and left out.

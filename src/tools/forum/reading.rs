@@ -70,7 +70,10 @@ impl Tool for MarkRead {
             let of_post = post_id.map(|post_id| reading::thread_of(tx, post_id)).transpose()?;
             let marked = match (thread_id, of_post) {
                 (Some(thread_id), Some(other)) if thread_id != other => {
-                    return Err(Error::invalid("post_id", format_args!("is a post of thread {other}, not {thread_id}")));
+                    return Err(Error::invalid(
+                        "post_id",
+                        format_args!("is a post of thread {other}, not {thread_id}"),
+                    ));
                 }
                 (None, None) => reading::mark_all(tx, &reader, now)?,
                 (Some(thread_id), _) | (None, Some(thread_id)) => {

@@ -139,8 +139,7 @@ impl Tool for ReadThread {
     async fn run(self, cx: &Context) -> Result<ThreadPage> {
         cx.read_now(|conn| {
             let thread = forum::thread(conn, self.thread_id)?;
-            let Page { items, next_cursor } =
-                forum::posts(conn, self.thread_id, self.limit, self.cursor.as_deref())?;
+            let Page { items, next_cursor } = forum::posts(conn, self.thread_id, self.limit, self.cursor.as_deref())?;
             Ok(ThreadPage { thread, items, next_cursor })
         })
         .await
