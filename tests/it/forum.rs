@@ -1,44 +1,35 @@
 //! The forum through the gate, as every door calls it.
 
-use std::sync::Arc;
-
-use hearth::app::{App, Caller, Door, Event, Level};
-use hearth::config::Config;
+use hearth::app::{Caller, Event, Level};
 use hearth::error::{Code, Error};
-use hearth::registry::{Call, Registry};
-use hearth::tools::forum;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use serde_json::{Value, json};
 
-struct Forum {
-    registry: Arc<Registry>,
-    _folder: tempfile::TempDir,
-}
+use crate::support::{TestApp, caller, person};
+
+struct Forum(TestApp);
+
+const NONE: [i64; 0] = [];
 
 impl Forum {
     fn open() -> Forum {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.limits.reads_per_second = 1_000_000;
-        config.limits.writes_per_second = 1_000_000;
-        let app = App::open(&folder.path().join("data"), &folder.path().join("root.key"), config).unwrap();
-        Forum { registry: Registry::new(app, &[("forum", forum::TOOLS)]), _folder: folder }
+        Forum(TestApp::new())
     }
 
-    async fn attempt(&self, caller: &Arc<Caller>, tool: &str, input: Value) -> Result<Value, Error> {
-        self.registry.invoke(Call::new(Arc::clone(caller), format!("forum_{tool}"), input)).await
+    async fn attempt(&self, caller: &Caller, tool: &str, input: Value) -> Result<Value, Error> {
+        self.0.call(caller, &format!("forum_{tool}"), input).await
     }
 
-    async fn call(&self, caller: &Arc<Caller>, tool: &str, input: Value) -> Value {
+    async fn call(&self, caller: &Caller, tool: &str, input: Value) -> Value {
         self.attempt(caller, tool, input.clone()).await.unwrap_or_else(|error| panic!("{tool} {input}: {error}"))
     }
 
-    async fn thread(&self, caller: &Arc<Caller>, title: &str, body: &str) -> (i64, i64) {
+    async fn thread(&self, caller: &Caller, title: &str, body: &str) -> (i64, i64) {
         let made = self.call(caller, "create_thread", json!({ "title": title, "body": body })).await;
         (number(&made["thread"]["thread_id"]), number(&made["post"]["post_id"]))
     }
 
-    async fn reply(&self, caller: &Arc<Caller>, thread_id: i64, body: &str) -> i64 {
+    async fn reply(&self, caller: &Caller, thread_id: i64, body: &str) -> i64 {
         number(&self.call(caller, "reply", json!({ "thread_id": thread_id, "body": body })).await["post_id"])
     }
 
@@ -49,23 +40,12 @@ impl Forum {
     }
 }
 
-fn caller(principal: &str, level: Level) -> Arc<Caller> {
-    Arc::new(Caller {
-        principal: principal.to_owned(),
-        level,
-        toolsets: None,
-        rule: "test".to_owned(),
-        door: Door::Mcp,
-        client: None,
-    })
+fn alice() -> Caller {
+    caller("alice", Level::Monitor)
 }
 
-fn alice() -> Arc<Caller> {
-    caller("token:alice", Level::Monitor)
-}
-
-fn bob() -> Arc<Caller> {
-    caller("token:bob", Level::Monitor)
+fn bob() -> Caller {
+    caller("bob", Level::Monitor)
 }
 
 fn number(value: &Value) -> i64 {
@@ -198,7 +178,7 @@ async fn only_who_it_was_may_edit_whatever_the_signature() {
     let forum = Forum::open();
     let (thread_id, _) = forum.thread(&alice(), "t", "b").await;
     let mine = forum.reply(&alice(), thread_id, "a draft").await;
-    let owner = caller("owner", Level::Manage);
+    let owner = person();
     for other in [&bob(), &owner] {
         let error = forum.attempt(other, "edit_post", json!({ "post_id": mine, "body": "x" })).await.unwrap_err();
         assert_eq!(error.code, Code::Forbidden);
@@ -206,7 +186,7 @@ async fn only_who_it_was_may_edit_whatever_the_signature() {
     let edited = forum.call(&alice(), "edit_post", json!({ "post_id": mine, "body": "a final" })).await;
     assert_eq!(edited["body"], "a final");
     assert!(edited["edited_at"].is_string());
-    assert_eq!(forum.found("draft", "all").await, []);
+    assert_eq!(forum.found("draft", "all").await, NONE);
     assert_eq!(forum.found("final", "body").await, [mine]);
 }
 
@@ -231,9 +211,9 @@ async fn a_deleted_post_leaves_its_place_and_nothing_of_its_text() {
     assert_eq!(page["items"][1]["quote"]["deleted"], true);
     assert_eq!(page["thread"]["posts"], 2);
     assert_eq!(forum.found("swordfish", "all").await, [other]);
-    assert_eq!(forum.found("password", "body").await, []);
-    assert_eq!(forum.found("ssword", "all").await, []);
-    assert_eq!(forum.found("alice", "author").await, []);
+    assert_eq!(forum.found("password", "body").await, NONE);
+    assert_eq!(forum.found("ssword", "all").await, NONE);
+    assert_eq!(forum.found("alice", "author").await, NONE);
     assert_eq!(forum.found("secrets", "title").await, [first], "the thread is still there");
 
     for (tool, input) in [
@@ -242,9 +222,9 @@ async fn a_deleted_post_leaves_its_place_and_nothing_of_its_text() {
     ] {
         assert_eq!(forum.attempt(&alice(), tool, input).await.unwrap_err().code, Code::Conflict);
     }
-    let owner = caller("owner", Level::Manage);
+    let owner = person();
     forum.call(&owner, "delete_post", json!({ "post_id": other })).await;
-    assert_eq!(forum.found("swordfish", "all").await, []);
+    assert_eq!(forum.found("swordfish", "all").await, NONE);
 }
 
 #[tokio::test]
@@ -274,12 +254,12 @@ async fn search_finds_beginnings_of_words_where_it_is_told_to() {
     assert_eq!(forum.found("192.168.1.1", "all").await, [mention]);
     assert_eq!(forum.found("c++", "all").await, [mention]);
     assert_eq!(forum.found("scode", "all").await, [plex], "within a word, since none begins so");
-    assert_eq!(forum.found("scode", "title").await, []);
+    assert_eq!(forum.found("scode", "title").await, NONE);
     assert_eq!(forum.found("++", "all").await, [mention]);
-    assert_eq!(forum.found("%", "all").await, []);
-    assert_eq!(forum.found("_lex", "all").await, []);
-    assert_eq!(forum.found("body:plex", "title").await, []);
-    assert_eq!(forum.found("plex NOT blame", "all").await, [mention].map(|_| 0)[..0], "NOT is a word");
+    assert_eq!(forum.found("%", "all").await, NONE);
+    assert_eq!(forum.found("_lex", "all").await, NONE);
+    assert_eq!(forum.found("body:plex", "title").await, NONE);
+    assert_eq!(forum.found("plex NOT blame", "all").await, [mention], "NOT is a word");
 
     let page = forum.call(&alice(), "search", json!({ "query": "blame" })).await;
     assert_eq!(page["items"][0]["title"], "Router");
@@ -291,7 +271,7 @@ async fn search_finds_beginnings_of_words_where_it_is_told_to() {
 async fn a_common_word_is_paged_to_its_end_without_repetition() {
     let forum = Forum::open();
     let (thread_id, first) = forum.thread(&alice(), "t", "common").await;
-    let app = &forum.registry.app;
+    let app = &forum.0.app;
     // Straight into the store: more hits than are ranked against each other.
     app.store
         .write(move |tx| {
@@ -345,7 +325,7 @@ fn no_text_breaks_search_or_names_a_column() {
             // A column's name before a word is part of the word, so nothing has it.
             let filtered = format!("body : {text}zzz");
             let found = forum.call(&alice(), "search", json!({ "query": filtered, "in": "all" })).await;
-            assert_eq!(numbers(&found, "post_id"), [], "{filtered:?}");
+            assert_eq!(numbers(&found, "post_id"), NONE, "{filtered:?}");
         });
         Ok(())
     });
@@ -375,24 +355,24 @@ async fn news_are_kept_for_each_reader() {
     assert_eq!(number(&news["items"][0]["new_posts"]), 1);
     let marked = forum.call(&bob(), "mark_read", json!({ "reader": "planner" })).await;
     assert_eq!(marked["marked"], 2);
-    assert_eq!(numbers(&forum.call(&bob(), "whats_new", json!({ "reader": "planner" })).await, "thread_id"), []);
+    assert_eq!(numbers(&forum.call(&bob(), "whats_new", json!({ "reader": "planner" })).await, "thread_id"), NONE);
     forum.call(&bob(), "mark_read", json!({ "post_id": first, "reader": "planner" })).await;
-    assert_eq!(numbers(&forum.call(&bob(), "whats_new", json!({ "reader": "planner" })).await, "thread_id"), []);
+    assert_eq!(numbers(&forum.call(&bob(), "whats_new", json!({ "reader": "planner" })).await, "thread_id"), NONE);
 
     let signed = json!({ "thread_id": two, "body": "d", "author": "planner" });
     forum.call(&bob(), "reply", signed).await;
     for reader in [json!({ "reader": "planner" }), json!({})] {
-        assert_eq!(numbers(&forum.call(&bob(), "whats_new", reader).await, "thread_id"), []);
+        assert_eq!(numbers(&forum.call(&bob(), "whats_new", reader).await, "thread_id"), NONE);
     }
     let hidden = forum.reply(&alice(), two, "e").await;
     forum.call(&alice(), "delete_post", json!({ "post_id": hidden })).await;
-    assert_eq!(numbers(&forum.call(&bob(), "whats_new", json!({})).await, "thread_id"), []);
+    assert_eq!(numbers(&forum.call(&bob(), "whats_new", json!({})).await, "thread_id"), NONE);
 }
 
 #[tokio::test]
 async fn watchers_are_told_and_a_repeated_request_acts_once() {
     let forum = Forum::open();
-    let mut events = forum.registry.app.events.subscribe();
+    let mut events = forum.0.app.events.subscribe();
     let input = json!({ "title": "t", "body": "b", "request_id": "r1" });
     let made = forum.call(&alice(), "create_thread", input.clone()).await;
     assert_eq!(forum.call(&alice(), "create_thread", input).await, made);
@@ -415,7 +395,7 @@ async fn the_search_rows_follow_every_change() {
     let second = forum.reply(&alice(), thread_id, "beta").await;
     forum.call(&alice(), "edit_post", json!({ "post_id": first, "body": "gamma" })).await;
     forum.call(&alice(), "delete_post", json!({ "post_id": second })).await;
-    let store = &forum.registry.app.store;
+    let store = &forum.0.app.store;
     let rows: i64 = store
         .write(move |tx| {
             tx.execute("insert into post_text (post_text) values ('integrity-check')", [])?;

@@ -1,17 +1,18 @@
 //! Bringing a forum.db over.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use hearth::app::App;
 use hearth::clock::Timestamp;
-use hearth::config::Config;
 use hearth::error::Code;
 use hearth::import::forum::{Mode, Renumbered, Report, import_forum};
 use hearth::page::Limit;
+use hearth::store::connection::APPLICATION_ID;
 use hearth::store::forum::{self, Post, Signature, Thread};
 use hearth::store::forum_search::{self, Within};
+use hearth::store::migrate::SCHEMA;
 use rusqlite::Connection;
+
+use crate::support::TestApp;
 
 const OLD_SCHEMA: &str = "
     create table threads (
@@ -20,22 +21,20 @@ const OLD_SCHEMA: &str = "
         id integer primary key autoincrement, thread_id integer references threads(id) on delete cascade, body text,
         author text, quote_post_id integer references posts(id) on delete set null, created_at text);";
 
-struct Home {
-    app: Arc<App>,
-    folder: tempfile::TempDir,
-}
+struct Home(TestApp);
 
 impl Home {
     fn open() -> Home {
-        let folder = tempfile::tempdir().unwrap();
-        let app =
-            App::open(&folder.path().join("data"), &folder.path().join("root.key"), Config::default()).unwrap();
-        Home { app, folder }
+        Home(TestApp::new())
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.dir.path()
     }
 
     /// An old forum with these rows.
     fn old(&self, rows: &str) -> PathBuf {
-        let path = self.folder.path().join("forum %?#.db");
+        let path = self.folder().join("forum %?#.db");
         let _ = std::fs::remove_file(&path);
         let db = Connection::open(&path).unwrap();
         db.execute_batch(OLD_SCHEMA).unwrap();
@@ -44,11 +43,12 @@ impl Home {
     }
 
     async fn import(&self, path: &Path, mode: Mode) -> Result<Report, hearth::error::Error> {
-        import_forum(&self.app.store, path, at("2026-03-01"), mode).await
+        import_forum(&self.0.app.store, path, at("2026-03-01"), mode).await
     }
 
     async fn count(&self) -> (i64, i64) {
-        self.app
+        self.0
+            .app
             .store
             .read(|conn| {
                 let counts = "select (select count(*) from threads), (select count(*) from posts)";
@@ -59,7 +59,8 @@ impl Home {
     }
 
     async fn thread(&self, thread_id: i64) -> (Thread, Vec<Post>) {
-        self.app
+        self.0
+            .app
             .store
             .read(move |conn| {
                 let posts = forum::posts(conn, thread_id, Limit::default(), None)?;
@@ -109,6 +110,7 @@ async fn threads_keep_their_numbers_and_quotes_their_posts() {
     assert_eq!(posts[1].quote.as_ref().unwrap().post_id, quoted);
 
     let found = home
+        .0
         .app
         .store
         .read(|conn| forum_search::search(conn, "nas", Within::Body, Limit::default(), None))
@@ -132,7 +134,8 @@ async fn a_dry_run_says_the_same_and_writes_nothing() {
 #[tokio::test]
 async fn a_taken_number_is_given_anew_and_reported() {
     let home = Home::open();
-    home.app
+    home.0
+        .app
         .store
         .write(|tx| {
             let by = Signature { author: "a".to_owned(), verified: "owner".to_owned() };
@@ -151,6 +154,7 @@ async fn a_taken_number_is_given_anew_and_reported() {
     assert_eq!(home.thread(7).await.1[2].quote.as_ref().unwrap().thread_id, 8);
     assert!(report.to_string().contains("thread 3 is 8"), "{report}");
     let made = home
+        .0
         .app
         .store
         .write(|tx| {
@@ -228,10 +232,7 @@ async fn odd_rows_come_over_as_far_as_they_can_and_are_named() {
     assert_eq!(report.extra_columns["threads"], ["pinned"]);
     assert_eq!(report.extra_columns["posts"], ["likes"]);
     assert_eq!(report.other_tables, ["users"]);
-    assert_eq!(
-        report.renumbered_threads,
-        [Renumbered { old: -5, new: 5 }, Renumbered { old: i64::MAX, new: 6 }]
-    );
+    assert_eq!(report.renumbered_threads, [Renumbered { old: -5, new: 5 }, Renumbered { old: i64::MAX, new: 6 }]);
 
     let (thread, posts) = home.thread(1).await;
     assert_eq!((thread.title.as_str(), thread.author.as_str()), ("(untitled)", "unknown"));
@@ -266,7 +267,7 @@ async fn odd_rows_come_over_as_far_as_they_can_and_are_named() {
 #[tokio::test]
 async fn older_files_may_lack_columns() {
     let home = Home::open();
-    let path = home.folder.path().join("old.db");
+    let path = home.folder().join("old.db");
     let db = Connection::open(&path).unwrap();
     db.execute_batch(
         "create table THREADS (ID integer primary key, Title text); create table posts (id integer, thread_id text);
@@ -291,7 +292,7 @@ async fn rows_still_in_the_log_come_over_and_the_file_is_left_alone() {
     let before = std::fs::read(&path).unwrap();
     home.import(&path, Mode::Write).await.unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    let beside: Vec<_> = std::fs::read_dir(home.folder.path())
+    let beside: Vec<_> = std::fs::read_dir(home.folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with("forum"))
@@ -302,14 +303,15 @@ async fn rows_still_in_the_log_come_over_and_the_file_is_left_alone() {
 #[tokio::test]
 async fn what_is_no_old_forum_is_refused_before_anything_is_written() {
     let home = Home::open();
-    let folder = home.folder.path();
+    let folder = home.folder();
     std::fs::write(folder.join("text.db"), "hello".repeat(1000)).unwrap();
     Connection::open(folder.join("empty.db")).unwrap().execute_batch("create table posts (id)").unwrap();
     let foreign = "create table threads (title text); create table posts (id integer, thread_id integer)";
     Connection::open(folder.join("foreign.db")).unwrap().execute_batch(foreign).unwrap();
-    let copy = folder.join("copy.db");
-    std::fs::copy(home.app.store.path(), &copy).unwrap();
-    for name in ["missing.db", "text.db", "empty.db", "foreign.db", "copy.db", "data/hearth.db", "data"] {
+    let ours = Connection::open(folder.join("ours.db")).unwrap();
+    ours.execute_batch(SCHEMA).unwrap();
+    ours.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    for name in ["missing.db", "text.db", "empty.db", "foreign.db", "ours.db", "data/hearth.db", "data"] {
         let error = home.import(&folder.join(name), Mode::Write).await.expect_err(name);
         assert_eq!(error.code, Code::InvalidInput, "{name}: {error}");
     }

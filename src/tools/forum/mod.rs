@@ -9,11 +9,10 @@ use crate::app::{Context, Event};
 use crate::registry::Entry;
 use crate::store::forum::Signature;
 use crate::text::Line;
-
-pub use posts::{DeletePost, EditPost, Reply};
-pub use reading::{MarkRead, WhatsNew};
-pub use search::Search;
-pub use threads::{CreateThread, ListThreads, PinThread, ReadThread, TagThread};
+use posts::{DeletePost, EditPost, Reply};
+use reading::{MarkRead, WhatsNew};
+use search::Search;
+use threads::{CreateThread, ListThreads, PinThread, ReadThread, TagThread};
 
 pub const TOOLS: &[Entry] = &[
     Entry::of::<WhatsNew>(),
