@@ -33,6 +33,7 @@
 //! | [`app`] | the parts, built once; who calls; what one call may know |
 //! | [`registry`] | the list of tools and the one way to run one |
 //! | [`tools`] | the tools, a file or folder per toolset |
+//! | [`import`] | what people bring along from other programs |
 //!
 //! # Invariants
 //!
@@ -53,6 +54,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod id;
+pub mod import;
 pub mod level;
 pub mod page;
 pub mod registry;
