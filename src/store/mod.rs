@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod audit;
 pub mod connection;
 mod error;
+pub mod inventory;
 pub mod meta;
 pub mod migrate;
 mod readers;

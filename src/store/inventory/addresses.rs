@@ -287,7 +287,7 @@ pub fn find(conn: &Connection, ip: IpAddr) -> Result<Option<Allocation>> {
 }
 
 /// The allocations of a network in order, at most `limit`.
-pub fn of_network(conn: &Connection, network: &str, limit: usize) -> Result<Vec<Allocation>> {
+pub fn of_network(conn: &Connection, network: &str, limit: u32) -> Result<Vec<Allocation>> {
     let sql = format!("{SELECT} where networks.name = ?1 order by position limit ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(params![network, limit], Allocation::read)?;
@@ -309,7 +309,15 @@ pub fn look_up(conn: &Connection, ip: IpAddr) -> Result<Known> {
     }
     services.sort_unstable();
     services.dedup();
-    Ok(Known { address: ip, network: network.map(|network| network.range.name), allocation, hosts, vms, services, free })
+    Ok(Known {
+        address: ip,
+        network: network.map(|network| network.range.name),
+        allocation,
+        hosts,
+        vms,
+        services,
+        free,
+    })
 }
 
 impl Allocation {

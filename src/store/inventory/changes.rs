@@ -83,7 +83,7 @@ pub fn append<T: Serialize>(
 pub fn list(conn: &Connection, filter: &Filter, before: Option<i64>, limit: Limit) -> Result<Page<Change>> {
     let mut statement = conn.prepare_cached(LIST)?;
     let rows = statement.query_map(
-        params![before, filter.since, filter.until, filter.kind, filter.name, filter.by, limit.get() + 1],
+        params![before, filter.since, filter.until, filter.kind, filter.name, filter.by, limit.and_one()],
         Change::read,
     )?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;

@@ -91,7 +91,10 @@ fn ranges(conn: &Connection) -> Result<Vec<Network>> {
 pub fn parse_cidr(text: &str) -> Result<IpNet> {
     let text = text.trim();
     let Ok(cidr) = text.parse::<IpNet>() else {
-        return Err(Error::invalid("cidr", format_args!("`{text}` is not a range such as 192.168.1.0/24 or fd00:1::/64")));
+        return Err(Error::invalid(
+            "cidr",
+            format_args!("`{text}` is not a range such as 192.168.1.0/24 or fd00:1::/64"),
+        ));
     };
     let meant = cidr.trunc();
     if cidr != meant {

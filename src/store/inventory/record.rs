@@ -106,8 +106,9 @@ fn check_version<R: Record>(name: &str, before: Option<&R>, if_version: Option<i
     let error = match before {
         None => Error::conflict(format_args!("there is no {kind} `{name}` of version {wanted}: it does not exist"))
             .with_hint("leave `if_version` out to make it"),
-        Some(_) => Error::conflict(format_args!("{kind} `{name}` is at version {stored}, not {wanted}"))
-            .with_hint(format_args!("read it again with inventory_get_{kind} and repeat the change on version {stored}")),
+        Some(_) => Error::conflict(format_args!("{kind} `{name}` is at version {stored}, not {wanted}")).with_hint(
+            format_args!("read it again with inventory_get_{kind} and repeat the change on version {stored}"),
+        ),
     };
     Err(error)
 }
@@ -145,7 +146,7 @@ pub fn list<R: Record>(
     limit: Limit,
 ) -> Result<Page<R::Brief>> {
     let sql = format!("{} where ifnull(?1, '') < name and {conditions} order by name limit ?2", R::SELECT);
-    let n_rows = limit.get() + 1;
+    let n_rows = limit.and_one();
     let first: [&dyn ToSql; 2] = [&after, &n_rows];
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(first.iter().chain(filter)), R::read)?;

@@ -93,14 +93,18 @@ pub fn search(
 type Found = (Kind, String, String);
 
 fn page(rows: Vec<Found>, terms: &[&str], start: Position, limit: Limit) -> Page<Hit> {
-    let hits = rows
-        .into_iter()
-        .map(|(kind, name, words)| Hit { kind, name, snippet: snippet(&words, terms) })
-        .collect();
+    let hits =
+        rows.into_iter().map(|(kind, name, words)| Hit { kind, name, snippet: snippet(&words, terms) }).collect();
     Page::of(hits, limit, |_| Position { offset: start.offset + limit.get(), ..start })
 }
 
-fn beginnings(conn: &Connection, terms: &[&str], kind: Option<Kind>, offset: usize, limit: Limit) -> Result<Vec<Found>> {
+fn beginnings(
+    conn: &Connection,
+    terms: &[&str],
+    kind: Option<Kind>,
+    offset: usize,
+    limit: Limit,
+) -> Result<Vec<Found>> {
     // A term without a letter or digit is no token and would match nothing.
     let tokens = terms.iter().filter(|term| term.chars().any(char::is_alphanumeric));
     let phrases: Vec<String> = tokens.map(|term| format!("\"{}\"*", term.replace('"', "\"\""))).collect();
@@ -108,7 +112,7 @@ fn beginnings(conn: &Connection, terms: &[&str], kind: Option<Kind>, offset: usi
         return Ok(Vec::new());
     }
     let mut statement = conn.prepare_cached(MATCHING)?;
-    let rows = statement.query_map(params![phrases.join(" "), kind, limit.get() + 1, offset], |row| {
+    let rows = statement.query_map(params![phrases.join(" "), kind, limit.and_one(), offset as i64], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
     })?;
     Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
@@ -123,7 +127,7 @@ fn parts(conn: &Connection, terms: &[&str], kind: Option<Kind>, offset: usize, l
         conditions.join(" and ")
     );
     let kind = kind.map_or(Value::Null, |kind| kind.word().to_owned().into());
-    let mut values = vec![kind, Value::Integer(limit.get() as i64 + 1), Value::Integer(offset as i64)];
+    let mut values = vec![kind, Value::Integer(limit.and_one()), Value::Integer(offset as i64)];
     values.extend(terms.iter().map(|term| Value::Text(format!("%{}%", escaped(term)))));
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
