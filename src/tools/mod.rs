@@ -1,7 +1,15 @@
 //! The toolsets, in reading order.
 
-pub mod inventory;
+mod audit;
+mod inventory;
+mod system;
+mod token;
 
 use crate::registry::Toolset;
 
-pub const TOOLSETS: &[Toolset] = &[("inventory", inventory::TOOLS)];
+pub const TOOLSETS: &[Toolset] = &[
+    ("inventory", inventory::TOOLS),
+    ("audit", audit::TOOLS),
+    ("system", system::TOOLS),
+    ("token", token::TOOLS),
+];
