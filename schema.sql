@@ -174,7 +174,7 @@ create table inventory_changes (
     before    text,
     after     text
 ) strict;
-create index inventory_changes_by_name on inventory_changes (kind, name, change_id);
+create index inventory_changes_by_name on inventory_changes (name, change_id);
 create index inventory_changes_by_time on inventory_changes (at);
 
 -- === the gate

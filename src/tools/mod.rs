@@ -7,9 +7,5 @@ mod token;
 
 use crate::registry::Toolset;
 
-pub const TOOLSETS: &[Toolset] = &[
-    ("inventory", inventory::TOOLS),
-    ("audit", audit::TOOLS),
-    ("system", system::TOOLS),
-    ("token", token::TOOLS),
-];
+pub const TOOLSETS: &[Toolset] =
+    &[("inventory", inventory::TOOLS), ("audit", audit::TOOLS), ("system", system::TOOLS), ("token", token::TOOLS)];

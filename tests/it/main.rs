@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod adapter_http;
+mod addresses;
 mod audit;
 mod config;
+mod health;
+mod inventory;
 mod registry;
 mod store;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, Row, ToSql, Transaction, params};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -48,9 +48,15 @@ const INSERT: &str = "insert into inventory_changes (at, by, call_id, kind, name
 
 const LIST: &str = "select change_id, at, by, kind, name, action, before, after from inventory_changes
      where change_id < ifnull(?1, 9223372036854775807)
-       and (?2 is null or ?2 <= at) and (?3 is null or at < ?3)
-       and (?4 is null or kind = ?4) and (?5 is null or name = ?5) and (?6 is null or by = ?6)
-     order by change_id desc limit ?7";
+       and (?2 is null or ?2 <= at) and (?3 is null or at < ?3) and (?4 is null or kind = ?4)
+       and (?5 is null or by = ?5)
+     order by change_id desc limit ?6";
+
+const LIST_OF_NAME: &str = "select change_id, at, by, kind, name, action, before, after from inventory_changes
+     where name = ?7 and change_id < ifnull(?1, 9223372036854775807)
+       and (?2 is null or ?2 <= at) and (?3 is null or at < ?3) and (?4 is null or kind = ?4)
+       and (?5 is null or by = ?5)
+     order by change_id desc limit ?6";
 
 /// Notes that a record came (no `before`), went (no `after`) or changed.
 pub fn append<T: Serialize>(
@@ -81,11 +87,11 @@ pub fn append<T: Serialize>(
 }
 
 pub fn list(conn: &Connection, filter: &Filter, before: Option<i64>, limit: Limit) -> Result<Page<Change>> {
-    let mut statement = conn.prepare_cached(LIST)?;
-    let rows = statement.query_map(
-        params![before, filter.since, filter.until, filter.kind, filter.name, filter.by, limit.and_one()],
-        Change::read,
-    )?;
+    let n_rows = limit.and_one();
+    let mut values: Vec<&dyn ToSql> = vec![&before, &filter.since, &filter.until, &filter.kind, &filter.by, &n_rows];
+    values.extend(filter.name.as_ref().map(|name| name as &dyn ToSql));
+    let mut statement = conn.prepare_cached(if filter.name.is_some() { LIST_OF_NAME } else { LIST })?;
+    let rows = statement.query_map(&values[..], Change::read)?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(Page::of(rows, limit, |change| change.change_id))
 }

@@ -136,6 +136,10 @@ impl Record for Host {
         Ok(())
     }
 
+    fn refers_to(&self) -> Vec<(Kind, String)> {
+        Vec::new()
+    }
+
     fn holds(&self) -> Vec<IpAddr> {
         self.machine.addresses.clone()
     }

@@ -67,6 +67,13 @@ pub fn resolve_link(conn: &Connection, field: &str, link: &str, kinds: &[Kind]) 
     Ok(format!("{kind}:{}", resolve(conn, field, *kind, name)?))
 }
 
+/// The two parts of a `kind:name` that the store holds.
+pub fn parts(link: &str) -> Option<(Kind, String)> {
+    let (word, name) = link.split_once(':')?;
+    let kind = [Kind::Host, Kind::Vm, Kind::Service].into_iter().find(|kind| kind.word() == word)?;
+    Some((kind, name.to_owned()))
+}
+
 /// That a record asked for does not exist.
 pub fn unknown(conn: &Connection, kind: Kind, name: &str) -> Result<Error> {
     let hint = suggestion(conn, kind, name)?;

@@ -315,6 +315,10 @@ impl Record for Network {
         Ok(())
     }
 
+    fn refers_to(&self) -> Vec<(Kind, String)> {
+        Vec::new()
+    }
+
     fn holds(&self) -> Vec<IpAddr> {
         Vec::new()
     }

@@ -31,6 +31,8 @@ pub trait Record: Clone + PartialEq + Serialize + Send + Sized + 'static {
     /// Holds the record against the rest of the inventory and spells its references as they are spelled there.
     fn settle(&mut self, conn: &Connection, before: Option<&Self>) -> Result<()>;
     fn save(&self, tx: &Transaction<'_>) -> Result<()>;
+    /// The records that show this one as theirs.
+    fn refers_to(&self) -> Vec<(Kind, String)>;
     /// The addresses that it has.
     fn holds(&self) -> Vec<IpAddr>;
     /// What it is found by, beside its name.
@@ -55,6 +57,18 @@ pub struct Put<S> {
     /// As the record is spelled in the store.
     #[serde(skip)]
     pub name: String,
+    /// Other records that show this one since then, or no more.
+    #[serde(skip)]
+    pub touched: Vec<(Kind, String)>,
+}
+
+/// What a removal did; on the wire it is the name alone.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Removed {
+    pub removed: String,
+    /// Other records that no longer show this one.
+    #[serde(skip)]
+    pub touched: Vec<(Kind, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +93,7 @@ pub fn put<R: Record>(
     record.settle(tx, before.as_ref())?;
     let name = record.name().to_owned();
     if before.as_ref() == Some(&record) {
-        return Ok(Put { shown: record.show(tx)?, outcome: Outcome::Unchanged, name });
+        return Ok(Put { shown: record.show(tx)?, outcome: Outcome::Unchanged, name, touched: Vec::new() });
     }
 
     let (version, dates) = record.marks();
@@ -94,7 +108,14 @@ pub fn put<R: Record>(
     search::index(tx, R::KIND, &name, &record.words())?;
     changes::append(tx, author, R::KIND, &name, before.as_ref(), Some(&record))?;
     let outcome = if before.is_none() { Outcome::Created } else { Outcome::Updated };
-    Ok(Put { shown: record.show(tx)?, outcome, name })
+    let touched = differing(before.map(|before| before.refers_to()).unwrap_or_default(), record.refers_to());
+    Ok(Put { shown: record.show(tx)?, outcome, name, touched })
+}
+
+/// What is in one of the two only.
+fn differing<T: PartialEq>(before: Vec<T>, after: Vec<T>) -> Vec<T> {
+    let (kept, gone): (Vec<T>, Vec<T>) = before.into_iter().partition(|item| after.contains(item));
+    gone.into_iter().chain(after.into_iter().filter(|item| !kept.contains(item))).collect()
 }
 
 fn check_version<R: Record>(name: &str, before: Option<&R>, if_version: Option<i64>) -> Result<()> {
@@ -114,7 +135,7 @@ fn check_version<R: Record>(name: &str, before: Option<&R>, if_version: Option<i
 }
 
 /// Removes the record; what refers to it keeps its reference.
-pub fn remove<R: Record>(tx: &Transaction<'_>, author: &Author, name: &str) -> Result<String> {
+pub fn remove<R: Record>(tx: &Transaction<'_>, author: &Author, name: &str) -> Result<Removed> {
     let record = get::<R>(tx, name)?;
     record.check_removal(tx)?;
     let name = record.name().to_owned();
@@ -122,7 +143,7 @@ pub fn remove<R: Record>(tx: &Transaction<'_>, author: &Author, name: &str) -> R
     addresses::hold(tx, R::KIND, &name, &[])?;
     search::forget(tx, R::KIND, &name)?;
     changes::append(tx, author, R::KIND, &name, Some(&record), None)?;
-    Ok(name)
+    Ok(Removed { removed: name, touched: record.refers_to() })
 }
 
 pub fn find<R: Record>(conn: &Connection, name: &str) -> Result<Option<R>> {

@@ -234,6 +234,11 @@ impl Record for Service {
         Ok(())
     }
 
+    fn refers_to(&self) -> Vec<(Kind, String)> {
+        let needs = self.endpoint.depends_on.iter().map(|name| (Kind::Service, name.clone()));
+        self.endpoint.runs_on.as_deref().and_then(links::parts).into_iter().chain(needs).collect()
+    }
+
     fn holds(&self) -> Vec<IpAddr> {
         let urls = [&self.endpoint.url, &self.endpoint.health_endpoint];
         let hosts = urls.into_iter().flatten().filter_map(|url| match Url::parse(url).ok()?.host()? {

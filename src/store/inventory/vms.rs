@@ -161,6 +161,10 @@ impl Record for Vm {
         Ok(())
     }
 
+    fn refers_to(&self) -> Vec<(Kind, String)> {
+        self.guest.host.iter().map(|host| (Kind::Host, host.clone())).collect()
+    }
+
     fn holds(&self) -> Vec<IpAddr> {
         self.guest.addresses.clone()
     }

@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Named, Notes, Removed, Short, Tag};
+use super::{Named, Notes, Short, Tag};
 use crate::app::{Context, Level};
 use crate::error::Result;
 use crate::page::{Limit, Page, decode_cursor};
 use crate::registry::{Effect, Plan, Tool};
 use crate::store::inventory::HostKind;
 use crate::store::inventory::hosts::{self, Filter, Host, Machine};
-use crate::store::inventory::record::{self, Record};
+use crate::store::inventory::record::{self, Record, Removed};
 use crate::text::{Line, Name};
 
 /// List hosts by name

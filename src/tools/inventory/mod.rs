@@ -11,14 +11,11 @@ pub mod vms;
 
 use std::net::IpAddr;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
 use crate::app::{Context, Event};
 use crate::error::{Error, Result};
 use crate::registry::{Entry, Plan, Reversible};
 use crate::store::inventory::links::Dependents;
-use crate::store::inventory::record::{self, Outcome, Record};
+use crate::store::inventory::record::{self, Outcome, Record, Removed};
 use crate::store::inventory::{Author, Kind, addresses as store_addresses};
 use crate::text::{Line, Text};
 
@@ -59,12 +56,6 @@ type Link = Text<0, 80>;
 /// The most addresses, tags or dependencies of one record.
 const ITEMS: usize = 64;
 
-/// What a removal took away.
-#[derive(Serialize, JsonSchema)]
-pub struct Removed {
-    pub removed: String,
-}
-
 fn author(cx: &Context) -> Author {
     Author { by: cx.caller.principal.clone(), call_id: cx.call_id.clone(), at: cx.now() }
 }
@@ -85,21 +76,25 @@ async fn put<R: Record>(
         cx.publish(Event::ListChanged);
     }
     if put.outcome != Outcome::Unchanged {
-        cx.publish(Event::changed(uri(R::KIND, &put.name)));
+        publish(cx, R::KIND, &put.name, &put.touched);
     }
     Ok(put.shown)
 }
 
 async fn remove<R: Record>(cx: &Context, name: String) -> Result<Removed> {
     let author = author(cx);
-    let write = move |tx: &rusqlite::Transaction<'_>| {
-        let removed = record::remove::<R>(tx, &author, &name)?;
-        Ok(Removed { removed })
-    };
-    let removed = cx.write(write).await?;
-    cx.publish(Event::changed(uri(R::KIND, &removed.removed)));
+    let removed = cx.write(move |tx| record::remove::<R>(tx, &author, &name)).await?;
+    publish(cx, R::KIND, &removed.removed, &removed.touched);
     cx.publish(Event::ListChanged);
     Ok(removed)
+}
+
+/// Tells those who watch the record, or one that shows it.
+fn publish(cx: &Context, kind: Kind, name: &str, touched: &[(Kind, String)]) {
+    cx.publish(Event::changed(uri(kind, name)));
+    for (kind, name) in touched {
+        cx.publish(Event::changed(uri(*kind, name)));
+    }
 }
 
 /// What a removal would take away, and what would be left with a reference to nothing.

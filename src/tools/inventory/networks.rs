@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Named, Notes, Removed, Short};
+use super::{Named, Notes, Short};
 use crate::app::{Context, Level};
 use crate::error::Result;
 use crate::page::{Limit, Page, decode_cursor};
 use crate::registry::{Effect, Plan, Tool};
 use crate::store::inventory::addresses::{self, Allocation};
 use crate::store::inventory::networks::{self, Network, Range, Used};
-use crate::store::inventory::record::{self, Record};
+use crate::store::inventory::record::{self, Record, Removed};
 use crate::text::{Line, Name};
 
 const VLAN_MAX: i64 = 4094;

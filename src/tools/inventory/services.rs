@@ -2,14 +2,15 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::{Link, Named, Notes, Removed, Tag};
+use super::{Link, Named, Notes, Tag};
 use crate::app::{Context, Level};
 use crate::error::{Error, Result};
 use crate::page::{Limit, Page, decode_cursor};
 use crate::registry::{Effect, Plan, Tool};
 use crate::store::inventory::checks::{self, Finding};
-use crate::store::inventory::record::{self, Record};
+use crate::store::inventory::record::{self, Record, Removed};
 use crate::store::inventory::services::{self, Endpoint, Filter, Service};
 use crate::text::{Line, Name, Text};
 
@@ -61,7 +62,9 @@ pub struct ServiceInUse {
     #[serde(flatten)]
     service: Service,
     dependents: Vec<String>,
+    /// As inventory_check_service_health answered; its schema is told there
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     last_check: Option<Finding>,
 }
 
@@ -73,7 +76,8 @@ impl Tool for GetService {
     type Output = ServiceInUse;
 
     async fn run(self, cx: &Context) -> Result<ServiceInUse> {
-        cx.read_now(|conn| {
+        // Which services depend on it, each of them is asked.
+        cx.read(move |conn| {
             let service: Service = record::get(conn, &self.name)?;
             let dependents = service.dependents(conn)?.services;
             let last_check = checks::newest(conn, service.name())?;

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Link, Named, Notes, Removed, Short, Tag};
+use super::{Link, Named, Notes, Short, Tag};
 use crate::app::{Context, Level};
 use crate::error::Result;
 use crate::page::{Limit, Page, decode_cursor};
 use crate::registry::{Effect, Plan, Tool};
-use crate::store::inventory::record::{self, Record};
+use crate::store::inventory::record::{self, Record, Removed};
 use crate::store::inventory::vms::{self, Filter, Guest, Vm};
 use crate::store::inventory::{VmKind, VmStatus};
 use crate::text::{Line, Name};
