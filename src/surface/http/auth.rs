@@ -11,10 +11,9 @@ use axum::response::Response;
 use http::{HeaderMap, header};
 
 use super::{Peer, problem};
-use crate::app::{App, Caller, Door, Level};
+use crate::app::{App, Caller, Door, access};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::store::tokens;
 
 /// Bad tokens that one peer may show in each [`WINDOW`].
 const FAILURES: usize = 5;
@@ -50,34 +49,22 @@ impl Auth {
             None => return Err(unauthenticated("the connection has no known peer")),
         };
         if !headers.contains_key(header::AUTHORIZATION) {
-            return self.without_token(remote, door);
+            // Elsewhere nobody vouches for a caller that shows no token.
+            return match remote.is_loopback() {
+                true => access::by_loopback(&self.app, door),
+                false => Err(unauthenticated("the request names no caller")),
+            };
         }
         let known = match bearer(headers) {
-            Some(token) => tokens::authenticate(&self.app, token).await,
+            Some(token) => access::by_token(&self.app, token, door).await,
             None => Err(unauthenticated("`Authorization` does not hold one bearer token")),
         };
         match known {
-            Ok(caller) => Ok(Caller { door, ..caller }),
             Err(error) if error.code == Code::Unauthenticated => {
                 tracing::warn!(peer = %remote, "refused: {error}");
                 self.note_failure(remote).and(Err(error))
             }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn without_token(&self, remote: IpAddr, door: Door) -> Result<Caller> {
-        let level = self.app.config.access.loopback_level.number();
-        match Level::from_number(level) {
-            Some(level) if remote.is_loopback() => Ok(Caller {
-                principal: "loopback".to_owned(),
-                level,
-                toolsets: None,
-                rule: "access.loopback_level".to_owned(),
-                door,
-                client: None,
-            }),
-            _ => Err(unauthenticated("the request names no caller")),
+            known => known,
         }
     }
 

@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 use super::{Peer, problem};
 use crate::app::App;
-use crate::config::Server;
+use crate::config::server::Server;
 use crate::error::{Code, Error, Result};
 
 const HEADERS: usize = 64;
@@ -161,8 +161,8 @@ impl Names<'_> {
                     || is_ours(self.dialled.ip())
                     || self.listening.iter().any(|address| !address.ip().is_unspecified() && is_ours(address.ip()))
                     || self.server.allowed_hosts.iter().any(|allowed| match allowed {
-                        Host::Ipv4(allowed) => is_ours((*allowed).into()),
-                        Host::Ipv6(allowed) => is_ours((*allowed).into()),
+                        Host::Ipv4(allowed) => is_ours(IpAddr::from(*allowed)),
+                        Host::Ipv6(allowed) => is_ours(IpAddr::from(*allowed)),
                         Host::Domain(_) => false,
                     })
             }
