@@ -49,6 +49,7 @@
 
 pub mod adapter;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
