@@ -92,5 +92,6 @@ fn input(json: Option<String>) -> Result<Map<String, Value>> {
         }
         Some(text) => text.to_owned(),
     };
-    serde_json::from_str(&text).map_err(|error| Error::invalid("--json", format_args!("must be a JSON object: {error}")))
+    serde_json::from_str(&text)
+        .map_err(|error| Error::invalid("--json", format_args!("must be a JSON object: {error}")))
 }

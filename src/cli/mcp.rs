@@ -35,7 +35,7 @@ async fn bridge(stream: tokio::net::UnixStream) -> Result<()> {
             tokio::io::AsyncWriteExt::flush(&mut stdout).await?;
         }
     };
-    tokio::select! { ended = up => ended, ended = down => ended }
-        .map(drop)
-        .map_err(|error: std::io::Error| Error::unavailable(format_args!("the connection to the server broke: {error}")))
+    tokio::select! { ended = up => ended, ended = down => ended }.map(drop).map_err(|error: std::io::Error| {
+        Error::unavailable(format_args!("the connection to the server broke: {error}"))
+    })
 }

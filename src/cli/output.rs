@@ -41,9 +41,14 @@ pub fn line(text: &str) -> Result<()> {
     }
 }
 
+/// A line for the person, beside the answer.
+pub fn note(text: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// What went wrong, and what to do next, on standard error.
 pub fn complain(error: &Error) {
-    // Without a standard error there is nobody to tell.
     let mut err = io::stderr().lock();
     let _ = writeln!(err, "error: {}", fence::clean(&error.message));
     if let Some(hint) = error.hint() {
@@ -150,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_page_is_a_table_of_its_items() {
-        let text = as_table(&json!({ "items": [{ "a": 1, "b": "x\ny" }, { "a": 2, "c": ["p", "q"] }], "next_cursor": "n" }));
+        let text =
+            as_table(&json!({ "items": [{ "a": 1, "b": "x\ny" }, { "a": 2, "c": ["p", "q"] }], "next_cursor": "n" }));
         assert_eq!(text.lines().next().unwrap().split_whitespace().collect::<Vec<_>>(), ["A", "B", "C"]);
         assert!(text.contains("x y") && text.contains("p, q") && text.ends_with("more: cursor=n"), "{text}");
     }

@@ -65,8 +65,11 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
 
 fn address(server: &Server) -> Result<SocketAddr> {
     server.listen_address().ok_or_else(|| {
-        Error::new(Code::Unconfigured, "`server.bind = \"tailnet\"` cannot be followed: the tailnet's addresses are not known")
-            .with_hint("write this machine's address in the tailnet as `server.bind`, or name it with --listen ADDR:PORT")
+        Error::new(
+            Code::Unconfigured,
+            "`server.bind = \"tailnet\"` cannot be followed: the tailnet's addresses are not known",
+        )
+        .with_hint("write this machine's address in the tailnet as `server.bind`, or name it with --listen ADDR:PORT")
     })
 }
 

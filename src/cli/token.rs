@@ -41,7 +41,7 @@ async fn create(place: &Place, args: TokenCreate) -> Result<()> {
         return output::print(Form::Json, &made);
     }
     if io::stdout().is_terminal() {
-        eprintln!("Keep it now: it is not shown again.");
+        output::note("Keep it now: it is not shown again.");
     }
     output::line(token)
 }

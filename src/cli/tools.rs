@@ -22,9 +22,7 @@ pub async fn run(place: &Place, args: Tools) -> Result<()> {
             output::print(form, &one(form, tool)?)
         }
         None => {
-            let row = |tool: &Shown| {
-                json!({ "name": tool.name, "level": tool.level, "effect": tool.effect, "summary": tool.summary })
-            };
+            let row = |tool: &Shown| json!({ "name": tool.name, "level": tool.level, "effect": tool.effect, "summary": tool.summary });
             output::print(form, &tools.iter().map(row).collect())
         }
     }
@@ -34,8 +32,14 @@ pub async fn run(place: &Place, args: Tools) -> Result<()> {
 fn one(form: Form, tool: &Shown) -> Result<Value> {
     let mut shown = serde_json::to_value(tool).map_err(Error::internal)?;
     if form == Form::Table {
-        let required: Vec<&str> =
-            tool.input.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = tool
+            .input
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let properties = tool.input.get("properties").and_then(Value::as_object).into_iter().flatten();
         let field = |(name, schema): (&String, &Value)| {
             json!({

@@ -97,9 +97,7 @@ fn parameters(tool: &Described) -> Value {
         let is_required = place == "path" || required(tool).any(|required| required == name);
         parameters.push(parameter(name, place, is_required, schema));
     }
-    let text = |description: &str, max: u32| {
-        json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": "^[!-~]+$", "description": description })
-    };
+    let text = |description: &str, max: u32| json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": "^[!-~]+$", "description": description });
     if tool.entry.effect != Effect::Read {
         let schema = text("The same as `request_id`: a repeated call is answered, not run again", 128);
         parameters.push(parameter("Idempotency-Key", "header", false, &schema));
@@ -130,8 +128,10 @@ fn body_schema(tool: &Described) -> (Value, bool) {
     let in_path = path_fields(tool.path);
     let is_in_body = |name: &str| !in_path.contains(&name);
     let mut schema = (*tool.input).clone();
-    let properties: Map<String, Value> =
-        properties(tool).filter(|(name, _)| is_in_body(name)).map(|(name, schema)| (name.clone(), schema.clone())).collect();
+    let properties: Map<String, Value> = properties(tool)
+        .filter(|(name, _)| is_in_body(name))
+        .map(|(name, schema)| (name.clone(), schema.clone()))
+        .collect();
     let required: Vec<&str> = required(tool).filter(|name| is_in_body(name)).collect();
     let is_required = !required.is_empty();
     let required = json!(required);

@@ -244,7 +244,9 @@ mod tests {
     #[test]
     fn json_is_utf8_json() {
         let is = |text: &'static str| is_json(&HeaderValue::from_static(text));
-        assert!(is("application/json") && is("Application/JSON; charset=UTF-8") && is("application/json;charset=\"utf-8\""));
+        assert!(
+            is("application/json") && is("Application/JSON; charset=UTF-8") && is("application/json;charset=\"utf-8\"")
+        );
         assert!(!is("text/plain") && !is("application/json; charset=latin1") && !is("application/jsonp"));
     }
 }

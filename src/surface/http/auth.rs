@@ -77,7 +77,8 @@ impl Auth {
         if PEERS <= failures.len() && !failures.contains_key(&key) {
             failures.retain(|_, times| times.iter().any(|at| now.since(*at) < WINDOW));
             if PEERS <= failures.len()
-                && let Some(oldest) = failures.iter().min_by_key(|(_, times)| times.last().copied()).map(|(key, _)| *key)
+                && let Some(oldest) =
+                    failures.iter().min_by_key(|(_, times)| times.last().copied()).map(|(key, _)| *key)
             {
                 failures.remove(&oldest);
             }

@@ -256,9 +256,20 @@ mod tests {
     #[test]
     fn our_names_are_ours_in_every_spelling() {
         for host in [
-            "localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080", "100.64.0.7",
-            "100.64.0.7:8080", "hearth.example.org", "Hearth.Example.Org.:443", "[fd7a:115c:a1e0::1]:8080",
-            "[FD7A:115C:A1E0:0::1]", "[::ffff:127.0.0.1]",
+            "localhost",
+            "LOCALHOST:8080",
+            "localhost.",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:8080",
+            "100.64.0.7",
+            "100.64.0.7:8080",
+            "hearth.example.org",
+            "Hearth.Example.Org.:443",
+            "[fd7a:115c:a1e0::1]:8080",
+            "[FD7A:115C:A1E0:0::1]",
+            "[::ffff:127.0.0.1]",
         ] {
             assert!(verdict(host, None), "{host}");
         }
@@ -267,9 +278,28 @@ mod tests {
     #[test]
     fn other_names_are_not() {
         for host in [
-            "", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "user@localhost", "localhost@evil.example",
-            "localhost:8080:1", "localhost:x", "localhost:+80", "localhost:99999", "[::1", "::1", "[::1]x", "[::2]", "10.0.0.1", "localhost/",
-            "localhost..", "local host", "2130706433", "0x7f.1", "127.1", "100.64.0.8",
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "user@localhost",
+            "localhost@evil.example",
+            "localhost:8080:1",
+            "localhost:x",
+            "localhost:+80",
+            "localhost:99999",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[::2]",
+            "10.0.0.1",
+            "localhost/",
+            "localhost..",
+            "local host",
+            "2130706433",
+            "0x7f.1",
+            "127.1",
+            "100.64.0.8",
         ] {
             assert!(!verdict(host, None), "{host}");
         }
@@ -278,7 +308,11 @@ mod tests {
     #[test]
     fn origins_are_ours_by_name_and_port() {
         for origin in [
-            "http://localhost:8080", "http://LOCALHOST:8080", "http://127.0.0.1:8080", "https://panel.example.org", "https://panel.example.org:443",
+            "http://localhost:8080",
+            "http://LOCALHOST:8080",
+            "http://127.0.0.1:8080",
+            "https://panel.example.org",
+            "https://panel.example.org:443",
             "HTTP://[::1]:8080",
         ] {
             assert!(verdict("localhost:8080", Some(origin)), "{origin}");
@@ -286,9 +320,19 @@ mod tests {
         assert!(verdict("hearth.example.org", Some("https://hearth.example.org")));
         assert!(verdict("localhost:9000", Some("http://localhost:9000")));
         for origin in [
-            "null", "", "http://evil.example", "http://localhost.evil.example:8080", "http://localhost:3000", "http://localhost",
-            "http://panel.example.org", "http://user@localhost:8080", "http://localhost:8080/", "http://localhost:8080/x", "file://localhost",
-            "localhost:8080", "http://127.0.0.1.evil.example:8080",
+            "null",
+            "",
+            "http://evil.example",
+            "http://localhost.evil.example:8080",
+            "http://localhost:3000",
+            "http://localhost",
+            "http://panel.example.org",
+            "http://user@localhost:8080",
+            "http://localhost:8080/",
+            "http://localhost:8080/x",
+            "file://localhost",
+            "localhost:8080",
+            "http://127.0.0.1.evil.example:8080",
         ] {
             assert!(!verdict("localhost:8080", Some(origin)), "{origin}");
         }

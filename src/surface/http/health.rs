@@ -53,9 +53,11 @@ fn exposition(app: &App) -> String {
     let uptime = app.clock.now().since(app.started_at).as_secs();
     family(&mut text, "hearth_uptime_seconds", "gauge", "Time since the start", [(String::new(), uptime)]);
 
-    let calls = app.metrics.calls().into_iter().map(|((tool, door, code), count)| {
-        (format!("{{tool=\"{tool}\",door=\"{door}\",code=\"{code}\"}}"), count)
-    });
+    let calls = app
+        .metrics
+        .calls()
+        .into_iter()
+        .map(|((tool, door, code), count)| (format!("{{tool=\"{tool}\",door=\"{door}\",code=\"{code}\"}}"), count));
     family(&mut text, "hearth_calls_total", "counter", "Finished calls", calls);
     latency(&mut text, &app.metrics.latency());
 

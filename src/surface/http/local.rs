@@ -54,7 +54,9 @@ pub fn router(registry: &Arc<Registry>) -> Router {
             post(move |Extension(caller): Extension<Arc<Caller>>, body: Bytes| async move {
                 respond(match serde_json::from_slice(&body) {
                     Ok(asked) => call(&calling, &caller, asked).await,
-                    Err(error) => Err(Error::new(Code::InvalidInput, format_args!("the call is not readable: {error}"))),
+                    Err(error) => {
+                        Err(Error::new(Code::InvalidInput, format_args!("the call is not readable: {error}")))
+                    }
                 })
             }),
         )

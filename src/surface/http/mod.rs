@@ -61,7 +61,9 @@ fn guarded(registry: &Arc<Registry>, known: Router) -> Router {
 
 async fn no_route(uri: http::Uri) -> axum::response::Response {
     let path: String = uri.path().chars().take(200).collect();
-    problem::respond(&Error::not_found(format_args!("no route `{path}`")).with_hint("GET /api/openapi.json lists the routes"))
+    problem::respond(
+        &Error::not_found(format_args!("no route `{path}`")).with_hint("GET /api/openapi.json lists the routes"),
+    )
 }
 
 async fn wrong_method(method: http::Method, uri: http::Uri) -> axum::response::Response {
