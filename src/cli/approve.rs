@@ -10,8 +10,8 @@ use crate::error::Result;
 pub async fn run(place: &Place, args: Approve) -> Result<()> {
     let answer = match (args.id, args.reject) {
         (None, _) => call::tool(place, "system_list_approvals", json!({})).await?,
-        (Some(id), false) => call::tool(place, "system_approve", json!({ "approval_id": id })).await?,
-        (Some(id), true) => call::tool(place, "system_reject", json!({ "approval_id": id })).await?,
+        (Some(id), false) => call::tool(place, "system_approve", json!({ "approval": id })).await?,
+        (Some(id), true) => call::tool(place, "system_reject", json!({ "approval": id })).await?,
     };
     output::print(Form::of(place), &answer)
 }

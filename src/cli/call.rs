@@ -57,11 +57,11 @@ async fn confirmed(client: &mut Client, mut call: Asked, yes: bool) -> Result<Va
             return Err(error.with_hint(format_args!("run {next}")));
         }
         if !ask(&plan)? {
-            client.call(&asked("system_reject", json!({ "approval_id": id }))).await?;
+            client.call(&asked("system_reject", json!({ "approval": id }))).await?;
             return Err(Error::forbidden("not confirmed; nothing was done"));
         }
     }
-    client.call(&asked("system_approve", json!({ "approval_id": id }))).await?;
+    client.call(&asked("system_approve", json!({ "approval": id }))).await?;
     call.input.insert("approval_id".to_owned(), Value::from(id));
     client.call(&call).await
 }
