@@ -4,8 +4,11 @@
 
 mod adapter_http;
 mod audit;
+mod cli;
 mod config;
+mod guard;
 mod registry;
+mod rest;
 mod store;
 mod support;
 mod tidy;

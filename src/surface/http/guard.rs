@@ -197,7 +197,7 @@ fn parse_authority(value: &[u8]) -> Option<Authority> {
         None => (text, None),
     };
     let is_plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if !is_plain || host.is_empty() || host.len() > 254 {
+    if !is_plain || host.is_empty() || host.contains("..") {
         return None;
     }
     let bare = host.strip_suffix('.').unwrap_or(host);
