@@ -188,6 +188,12 @@ fn problem_schema() -> Value {
         }
     }
     schema["properties"]["code"] = json!({ "enum": Code::ALL, "description": "What kind of failure it is" });
+    // What is not there is left out, not null.
+    for member in schema["properties"].as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+        if let Some(kind) = member["type"].as_array().and_then(|kinds| kinds.first()).cloned() {
+            member["type"] = kind;
+        }
+    }
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("title");
     }

@@ -125,6 +125,21 @@ fn a_token_says_who_calls_and_none_is_this_machine() {
 }
 
 #[test]
+fn no_token_is_repeated_anywhere() {
+    let server = Server::start();
+    let token = server.token("agent", 4);
+    let wrong = format!("{}x", &token[..token.len() - 1]);
+    server.get_as(&token, "/api/system/whoami");
+    for answer in
+        [server.get_as(&wrong, "/api/audit"), server.get_as(&token, "/metrics"), server.get_as(&token, "/api/audit")]
+    {
+        assert!(!answer.text().contains(&token) && !answer.text().contains(&wrong), "{}", answer.text());
+    }
+    let secret = token.split_once('_').map_or(token.as_str(), |(_, secret)| secret);
+    assert!(!server.log().is_empty() && !server.log().contains(&secret[..secret.len() - 1]), "{}", server.log());
+}
+
+#[test]
 fn bad_tokens_are_slowed_down_and_good_ones_are_not() {
     let server = Server::start();
     let token = server.token("agent", 1);

@@ -34,12 +34,13 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         std::fs::write(dir.path().join("data/hearth.toml"), config).unwrap();
-        let mut child = command(dir.path()).args(["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let mut child = command(dir.path()).args(["serve", "--listen", "127.0.0.1:0"]).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let Some(address) = line.strip_prefix("listening on http://") else {
-            panic!("the server did not start: {line:?}");
+            panic!("no server: {line:?} {}", std::fs::read_to_string(dir.path().join("log")).unwrap());
         };
         let address = address.trim().parse().unwrap();
         Server { child, _stdout: stdout, address, dir }
@@ -47,6 +48,10 @@ impl Server {
 
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
     /// Runs another `hearth` on the same folder.
