@@ -5,10 +5,13 @@
 mod adapter_http;
 mod addresses;
 mod audit;
+mod cli;
 mod config;
 mod health;
 mod inventory;
+mod guard;
 mod registry;
+mod rest;
 mod store;
 mod support;
 mod tidy;

@@ -1,0 +1,6 @@
+//! The doors: what speaks a protocol and reads the registry, never a tool by name.
+
+pub mod docs;
+pub mod http;
+pub mod openapi;
+pub mod rest;
