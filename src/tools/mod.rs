@@ -1,0 +1,5 @@
+//! The toolsets, in reading order.
+
+use crate::registry::Toolset;
+
+pub const TOOLSETS: &[Toolset] = &[];
