@@ -10,6 +10,7 @@ pub mod page;
 pub mod registry;
 pub mod secret;
 pub mod store;
+pub mod surface;
 pub mod text;
 pub mod tools;
 pub mod vault;

@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use http::HeaderValue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::guarded::Guarded;
 
 const MESSAGES: usize = 256;
 const BYTES: usize = 8 * 1024 * 1024;
@@ -109,7 +109,7 @@ impl Outbox {
             .map(move |(n, json)| Event::default().event("message").id(format!("{session_id}.{n}")).data(json));
         let greeting = futures_util::stream::once(std::future::ready(greeting));
         let events = greeting.chain(messages).map(Ok::<_, Infallible>).take_until(stopped);
-        let body = Guarded { inner: Box::pin(events), _guard: guard };
+        let body = Guarded::new(events, guard);
         let mut response = Sse::new(body).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
         response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
         response
@@ -171,22 +171,6 @@ impl Drop for Reader {
         }
         drop(inner);
         self.outbox.tell();
-    }
-}
-
-/// A stream that keeps something until it ends or its client goes away.
-struct Guarded<S, G> {
-    inner: Pin<Box<S>>,
-    _guard: G,
-}
-
-impl<S, G> Unpin for Guarded<S, G> {}
-
-impl<S: Stream, G> Stream for Guarded<S, G> {
-    type Item = S::Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        self.inner.as_mut().poll_next(cx)
     }
 }
 

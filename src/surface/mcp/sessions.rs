@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures_util::Stream;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
-use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, LocalSessionManagerError};
+use rmcp::transport::streamable_http_server::session::local::{
+    LocalSessionHandle, LocalSessionManager, LocalSessionManagerError, SessionError,
+};
 use rmcp::transport::streamable_http_server::session::{
     RestoreOutcome, ServerSseMessage, SessionId, SessionManager, SessionState, SessionStore, SessionStoreError,
 };
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::events::{Events, SessionEvents};
 use super::roster::Roster;
@@ -59,7 +62,9 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionsError {
     #[error(transparent)]
-    Local(#[from] LocalSessionManagerError),
+    Manager(#[from] LocalSessionManagerError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
     #[error("no session {0}")]
     Unknown(SessionId),
     #[error("{0}")]
@@ -85,6 +90,12 @@ impl Sessions {
         self.roster.note_use(id);
         self.events.note_use(id);
         Ok(manager)
+    }
+
+    async fn handle(&self, id: &SessionId) -> Result<LocalSessionHandle, SessionsError> {
+        let manager = self.used(id)?;
+        let handle = manager.sessions.read().await.get(id).cloned();
+        handle.ok_or_else(|| SessionsError::Unknown(Arc::clone(id)))
     }
 
     /// A manager for one session; its id is known once the session is.
@@ -173,8 +184,10 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
-        let manager = self.used(id)?;
-        Ok(manager.create_stream(id, message).await?)
+        let handle = self.handle(id).await?;
+        let stream = handle.establish_request_wise_channel().await?;
+        handle.push_message(message, stream.http_request_id).await?;
+        Ok(ReceiverStream::new(stream.inner))
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<(), SessionsError> {
@@ -186,8 +199,8 @@ impl SessionManager for Sessions {
         &self,
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
-        let manager = self.used(id)?;
-        Ok(manager.create_standalone_stream(id).await?)
+        let handle = self.handle(id).await?;
+        Ok(ReceiverStream::new(handle.establish_common_channel().await?.inner))
     }
 
     async fn resume(
@@ -196,7 +209,8 @@ impl SessionManager for Sessions {
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
         let manager = self.used(id)?;
-        Ok(manager.resume(id, last_event_id).await?)
+        let events = manager.event_store().ok_or_else(|| SessionsError::Unknown(Arc::clone(id)))?;
+        Ok(events.replay_events_after(&last_event_id).await.map_err(SessionError::EventStore)?)
     }
 
     async fn restore_session(&self, id: SessionId) -> Result<RestoreOutcome<Self::Transport>, SessionsError> {
