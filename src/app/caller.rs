@@ -1,6 +1,6 @@
 //! Who calls: the identity, what it may, and the door that it came through.
 
-use super::level::Level;
+use crate::level::Level;
 
 /// The way into the appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

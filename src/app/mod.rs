@@ -4,7 +4,6 @@ pub mod access;
 pub mod caller;
 pub mod context;
 pub mod event;
-pub mod level;
 pub mod limiter;
 pub mod metrics;
 mod reads;
@@ -17,10 +16,10 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::level::Level;
 pub use caller::{Caller, Door};
 pub use context::{Context, Progress};
 pub use event::Event;
-pub use level::Level;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Config;

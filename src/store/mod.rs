@@ -133,7 +133,7 @@ impl Store {
 
     /// Writes what waits, notes the clean stop and closes the file.
     pub async fn close(&self) -> Result<()> {
-        self.write(|tx| meta::note_stop(tx)).await?;
+        self.write(meta::note_stop).await?;
         self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
         let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {

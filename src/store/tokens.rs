@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use crate::app::Level;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::level::Level;
 use crate::secret::Key;
 
 #[derive(Clone, Debug)]
