@@ -13,6 +13,7 @@ pub mod meta;
 pub mod migrate;
 mod readers;
 pub mod requests;
+pub mod sessions;
 pub mod tokens;
 mod writer;
 

@@ -4,3 +4,5 @@ pub mod docs;
 pub mod http;
 pub mod openapi;
 pub mod rest;
+//! The doors: readers of the registry, none of which knows a tool by name.
+pub mod mcp;

@@ -10,6 +10,7 @@ mod config;
 mod health;
 mod inventory;
 mod guard;
+mod mcp;
 mod registry;
 mod rest;
 mod store;
