@@ -2,6 +2,7 @@
 
 mod audit;
 mod inventory;
+mod forum;
 mod system;
 mod token;
 
@@ -9,3 +10,4 @@ use crate::registry::Toolset;
 
 pub const TOOLSETS: &[Toolset] =
     &[("inventory", inventory::TOOLS), ("audit", audit::TOOLS), ("system", system::TOOLS), ("token", token::TOOLS)];
+    &[("forum", forum::TOOLS), ("audit", audit::TOOLS), ("system", system::TOOLS), ("token", token::TOOLS)];

@@ -11,6 +11,8 @@ mod health;
 mod inventory;
 mod guard;
 mod mcp;
+mod forum;
+mod import_forum;
 mod registry;
 mod rest;
 mod store;
