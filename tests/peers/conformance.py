@@ -5,7 +5,16 @@ from pathlib import Path
 
 from harness import NODE, PEERS, Report, Server, check
 
-ACCESS = "\n[access]\nloopback_level = 4\n"
+# The suites open sessions and streams without closing them, all as one caller.
+CONFIG = """
+[access]
+loopback_level = 4
+
+[mcp]
+sessions_max = 1000
+sessions_per_caller = 1000
+streams_per_caller = 1000
+"""
 SUITES = (
     ("0.1.16 --suite all", "node-clients", ["--suite", "all"]),
     ("0.2.0 --requirements 2025-11-25", "node-next", ["--requirements", "2025-11-25"]),
@@ -15,7 +24,7 @@ SUITES = (
 
 def suite(folder, args):
     # Every suite meets a new server: scenarios count sessions and change lists.
-    with Server(ACCESS, conformance=True) as server:
+    with Server(CONFIG, conformance=True) as server:
         program = PEERS / folder / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
         done = subprocess.run([NODE, program, "server", "--url", f"{server.url}/mcp", "-o", server.dir / "results", *args],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=420, cwd=server.dir,

@@ -346,7 +346,7 @@ def slow_reader():
 
         pouring = threading.Thread(target=pour, daemon=True)
         pouring.start()
-        quick = Session(server, world.monitor)
+        quick = Session(server, world.manage)
         longest = 0
         for _ in range(40):
             begun = time.monotonic()
