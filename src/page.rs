@@ -21,6 +21,11 @@ impl Limit {
     pub const fn get(self) -> usize {
         self.0 as usize
     }
+
+    /// What to ask the store for, so that [`Page::of`] can tell whether there is more.
+    pub const fn and_one(self) -> i64 {
+        self.0 as i64 + 1
+    }
 }
 
 impl Default for Limit {
@@ -83,7 +88,8 @@ pub fn encode_cursor(key: &impl Serialize) -> String {
 /// The position that [`encode_cursor`] made; anything else is the caller's mistake.
 pub fn decode_cursor<K: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<K>> {
     let Some(cursor) = cursor else { return Ok(None) };
-    let bad = || Error::invalid("cursor", "not a cursor of this list").with_hint("leave it out to begin at the first page");
+    let bad =
+        || Error::invalid("cursor", "not a cursor of this list").with_hint("leave it out to begin at the first page");
     if 512 < cursor.len() {
         return Err(bad());
     }

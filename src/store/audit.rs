@@ -68,7 +68,8 @@ pub struct Verdict {
 
 const COLUMNS: &str = "seq, at, call_id, principal, door, tool, phase, decision, reason, input_digest, count, mac";
 
-const INSERT: &str = "insert into audit (seq, at, call_id, principal, door, tool, phase, decision, reason, input_digest, count, mac)
+const INSERT: &str =
+    "insert into audit (seq, at, call_id, principal, door, tool, phase, decision, reason, input_digest, count, mac)
      values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 const PUT_HEAD: &str = "insert into audit_head (one, seq, mac, seal) values (1, ?1, ?2, ?3)
@@ -209,7 +210,7 @@ pub fn list(conn: &Connection, filter: &Filter, before: Option<i64>, limit: Limi
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(
-        params![before, filter.principal, filter.tool, filter.since, filter.until, filter.decision, limit.get() + 1],
+        params![before, filter.principal, filter.tool, filter.since, filter.until, filter.decision, limit.and_one()],
         Stored::read,
     )?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;

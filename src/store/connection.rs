@@ -66,7 +66,7 @@ fn harden(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Ends a read that runs past its deadline, since a long reader keeps the log from starting over.
-pub(super) fn limit_time(conn: &Connection) -> rusqlite::Result<()> {
+pub(super) fn limit_time(conn: &mut Connection) -> rusqlite::Result<()> {
     let end = Instant::now() + READ_DEADLINE;
     conn.progress_handler(PROGRESS_STEPS, Some(move || end < Instant::now()))
 }

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use crate::error::Result;
 
 const GET: &str = "select value from meta where key = ?1";
-const PUT: &str = "insert into meta (key, value) values (?1, ?2) on conflict (key) do update set value = excluded.value";
+const PUT: &str =
+    "insert into meta (key, value) values (?1, ?2) on conflict (key) do update set value = excluded.value";
 
 pub fn get(conn: &Connection, key: &str) -> Result<Option<String>> {
     Ok(conn.prepare_cached(GET)?.query_row([key], |row| row.get(0)).optional()?)

@@ -18,7 +18,7 @@ const STEPS: &[&str] = &[];
 pub const VERSION: i64 = STEPS.len() as i64 + 1;
 
 /// Brings the file to [`VERSION`]; an older file is copied beside itself first.
-pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
+pub(super) fn migrate(conn: &mut Connection, path: &Path, check: impl FnOnce(&Connection) -> Result<()>) -> Result<()> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let empty = conn.query_row("select count(*) = 0 from sqlite_schema", [], |row| row.get::<_, bool>(0))?;
@@ -36,6 +36,7 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
         ))
         .with_hint("run the newer hearth, or restore the copy that it kept before the upgrade"));
     }
+    check(conn)?;
     if version < VERSION {
         keep_copy(conn, path, version)?;
         for (step, number) in STEPS.iter().zip(1..).skip(usize::try_from(version - 1).unwrap_or(0)) {

@@ -12,7 +12,6 @@ pub mod meta;
 pub mod migrate;
 mod readers;
 pub mod requests;
-pub mod sessions;
 pub mod tokens;
 mod writer;
 
@@ -26,8 +25,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::error::{Error, Result};
 use readers::Readers;
-use writer::{Job, Writer};
 pub use writer::{Counters, Health};
+use writer::{Job, Writer};
 
 const QUEUE: usize = 1024;
 
@@ -53,13 +52,14 @@ struct Shared {
 }
 
 impl Store {
-    /// Opens, and if need be makes or upgrades, the database in `folder`.
-    pub fn open(folder: &Path) -> Result<Store> {
+    /// Opens, and if need be makes or upgrades, the database in `folder`; `check` may refuse an
+    /// existing file before anything is written to it.
+    pub fn open(folder: &Path, check: impl FnOnce(&Connection) -> Result<()>) -> Result<Store> {
         connection::check_sqlite_version()?;
         let lock = lock(folder)?;
         let path = folder.join(FILE);
         let mut conn = connection::open_writer(&path).map_err(|error| cannot_open(&path, error))?;
-        migrate::migrate(&mut conn, &path)?;
+        migrate::migrate(&mut conn, &path, check)?;
         if !meta::note_start(&conn)? {
             check_quickly(&conn, &path)?;
         }
@@ -132,15 +132,16 @@ impl Store {
 
     /// Writes what waits, notes the clean stop and closes the file.
     pub async fn close(&self) -> Result<()> {
-        self.write(|tx| meta::note_stop(tx)).await?;
+        self.write(meta::note_stop).await?;
         self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
         let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             // The last connection to close copies the log back, so readers go first.
             self.shared.readers.close();
-            tokio::task::spawn_blocking(move || writer.join()).await.map_err(Error::internal)?.map_err(|_| {
-                Error::unavailable("the writer ended in a panic")
-            })?;
+            tokio::task::spawn_blocking(move || writer.join())
+                .await
+                .map_err(Error::internal)?
+                .map_err(|_| Error::unavailable("the writer ended in a panic"))?;
         }
         Ok(())
     }
@@ -155,9 +156,9 @@ impl Store {
                 Error::unavailable(format_args!("the store takes no writes any more ({why}); nothing was written"))
                     .with_hint("stop hearth and restore the database")
             }
-            Health { trouble: None, .. } => {
-                Error::unavailable("the store did not take the write, since it is busy or stopping; nothing was written")
-            }
+            Health { trouble: None, .. } => Error::unavailable(
+                "the store did not take the write, since it is busy or stopping; nothing was written",
+            ),
         }
     }
 }

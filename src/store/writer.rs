@@ -83,7 +83,8 @@ pub(super) fn unwrap_panic<T>(outcome: std::thread::Result<T>) -> T {
 }
 
 fn not_committed(error: &Arc<rusqlite::Error>) -> Error {
-    let full = matches!(&**error, rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::DiskFull);
+    let full =
+        matches!(&**error, rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::DiskFull);
     let what = if full { "the disk is full" } else { "the database did not take the commit" };
     Error::unavailable(format_args!("{what}; the write is not acknowledged"))
         .with_hint("read the state before trying again, and use a request_id")
@@ -101,8 +102,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn new(path: PathBuf, conn: Connection, health: watch::Sender<Health>, counters: Arc<Counters>) -> Writer {
-        watch_frames(&conn, &counters);
+    pub fn new(path: PathBuf, mut conn: Connection, health: watch::Sender<Health>, counters: Arc<Counters>) -> Writer {
+        watch_frames(&mut conn, &counters);
         Writer { path, conn: Some(conn), lasting: false, tried_at: Instant::now(), health, counters }
     }
 
@@ -161,9 +162,9 @@ impl Writer {
             Ok(conn)
         });
         match reopened {
-            Ok(conn) => {
+            Ok(mut conn) => {
                 tracing::warn!("the store takes writes again");
-                watch_frames(&conn, &self.counters);
+                watch_frames(&mut conn, &self.counters);
                 self.conn = Some(conn);
                 self.health.send_replace(Health::default());
             }
@@ -204,7 +205,7 @@ fn transact(conn: &mut Connection, batch: Vec<Job>, settled: &mut Vec<Settled>) 
     tx.commit()
 }
 
-fn watch_frames(conn: &Connection, counters: &Arc<Counters>) {
+fn watch_frames(conn: &mut Connection, counters: &Arc<Counters>) {
     let counters = Arc::clone(counters);
     let hooked = conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames| {
         counters.frames.store(u64::try_from(frames).unwrap_or(0), Ordering::Relaxed);

@@ -1,0 +1,248 @@
+-- The schema of hearth's one file. A new file runs this; an older one climbs the steps of
+-- src/store/migrate.rs and must arrive at exactly this. Times are milliseconds since the Unix
+-- epoch in UTC, names are compared without case, lists are JSON arrays.
+
+create table meta (
+    key   text primary key,
+    value text not null
+) strict, without rowid;
+
+-- === forum
+
+create table threads (
+    thread_id        integer primary key autoincrement,
+    title            text not null,
+    author           text not null,             -- as the author signed
+    verified         text not null,             -- who the gate says it was
+    pinned           integer not null default 0,
+    posts            integer not null default 0,
+    created_at       integer not null,
+    last_activity_at integer not null,
+    last_author      text not null
+) strict;
+create index threads_by_activity on threads (pinned desc, last_activity_at desc, thread_id desc);
+
+create table thread_tags (
+    thread_id integer not null references threads on delete cascade,
+    tag       text not null collate nocase,
+    primary key (thread_id, tag)
+) strict, without rowid;
+create index thread_tags_by_tag on thread_tags (tag, thread_id);
+
+create table posts (
+    post_id       integer primary key autoincrement,
+    thread_id     integer not null references threads on delete cascade,
+    author        text not null,
+    verified      text not null,
+    body          text not null,                -- Markdown, kept as text; empty once deleted
+    quote_post_id integer references posts on delete set null,
+    created_at    integer not null,
+    edited_at     integer,
+    deleted_at    integer
+) strict;
+create index posts_by_thread on posts (thread_id, post_id);
+
+create table read_marks (
+    reader    text not null,
+    thread_id integer not null references threads on delete cascade,
+    post_id   integer not null,                 -- the last one that the reader has seen
+    read_at   integer not null,
+    primary key (reader, thread_id)
+) strict, without rowid;
+
+-- === inventory
+
+create table hosts (
+    host_id    integer primary key,
+    name       text not null unique collate nocase,
+    kind       text not null,
+    addresses  text not null default '[]',
+    os         text,
+    location   text,
+    notes      text,
+    tags       text not null default '[]',
+    version    integer not null,
+    created_at integer not null,
+    updated_at integer not null,
+    updated_by text not null
+) strict;
+
+create table vms (
+    vm_id      integer primary key,
+    name       text not null unique collate nocase,
+    host       text collate nocase,             -- a host's name
+    vmid       integer,                         -- the hypervisor's own number
+    kind       text not null,
+    status     text not null,
+    addresses  text not null default '[]',
+    os         text,
+    vcpus      integer,
+    memory_mib integer,
+    notes      text,
+    tags       text not null default '[]',
+    version    integer not null,
+    created_at integer not null,
+    updated_at integer not null,
+    updated_by text not null
+) strict;
+create index vms_by_host on vms (host);
+
+create table services (
+    service_id      integer primary key,
+    name            text not null unique collate nocase,
+    kind            text not null,
+    url             text,
+    health_endpoint text,
+    port            integer,
+    protocol        text,
+    runs_on         text collate nocase,        -- host:NAME or vm:NAME
+    depends_on      text not null default '[]',
+    notes           text,
+    tags            text not null default '[]',
+    version         integer not null,
+    created_at      integer not null,
+    updated_at      integer not null,
+    updated_by      text not null
+) strict;
+create index services_by_place on services (runs_on);
+
+create table health_checks (
+    service_id integer primary key references services on delete cascade,
+    checked_at integer not null,
+    result     text not null                    -- the newest one, as JSON
+) strict;
+
+create table networks (
+    network_id integer primary key,
+    name       text not null unique collate nocase,
+    cidr       text not null unique,
+    vlan       integer,
+    gateway    text,
+    dns        text not null default '[]',
+    dhcp_from  text,
+    dhcp_to    text,
+    notes      text,
+    version    integer not null,
+    created_at integer not null,
+    updated_at integer not null,
+    updated_by text not null
+) strict;
+
+create table addresses (
+    address     text primary key,
+    network_id  integer not null references networks on delete restrict,
+    kind        text not null,
+    assigned_to text collate nocase,            -- host:NAME, vm:NAME or service:NAME
+    hostname    text,
+    notes       text,
+    created_at  integer not null,
+    created_by  text not null
+) strict, without rowid;
+create index addresses_by_network on addresses (network_id);
+
+create table inventory_changes (
+    change_id integer primary key autoincrement,
+    at        integer not null,
+    by        text not null,
+    call_id   text not null,
+    kind      text not null,
+    name      text not null collate nocase,
+    action    text not null,
+    before    text,
+    after     text
+) strict;
+create index inventory_changes_by_name on inventory_changes (kind, name, change_id);
+create index inventory_changes_by_time on inventory_changes (at);
+
+-- === the gate
+
+create table audit (
+    seq          integer primary key,
+    at           integer not null,
+    call_id      text not null,
+    principal    text not null,
+    door         text not null,
+    tool         text not null,
+    phase        text not null,                 -- attempt, outcome, or reads (a count of them)
+    decision     text not null,                 -- allowed, ok, or the code of the error
+    reason       text,
+    input_digest text,
+    count        integer,
+    mac          blob not null                  -- over the row and the mac before it
+) strict;
+create index audit_by_principal on audit (principal, seq);
+create index audit_by_tool on audit (tool, seq);
+
+-- The newest row of the chain, sealed, so that a cut-off end is noticed.
+create table audit_head (
+    one integer primary key check (one = 1),
+    seq integer not null,
+    mac blob not null,
+    seal blob not null
+) strict;
+
+-- What a caller's idempotency key has already done.
+create table requests (
+    principal    text not null,
+    request_id   text not null,
+    tool         text not null,
+    input_digest text not null,
+    call_id      text not null,
+    state        text not null,                 -- running, applied, done
+    output       text,
+    created_at   integer not null,
+    primary key (principal, request_id)
+) strict, without rowid;
+create index requests_by_time on requests (created_at);
+
+create table approvals (
+    approval_id  text primary key,
+    principal    text not null,
+    tool         text not null,
+    input        text not null,                 -- as JSON, for the person to read
+    input_digest text not null,
+    state_digest text not null,                 -- of what the plan was made from
+    plan         text not null,
+    created_at   integer not null,
+    expires_at   integer not null,
+    state        text not null,                 -- pending, approved, rejected, used
+    decided_by   text,
+    decided_at   integer
+) strict, without rowid;
+create index approvals_by_state on approvals (state, created_at);
+
+create table tokens (
+    token_id   integer primary key autoincrement,
+    name       text not null unique collate nocase,
+    hash       blob not null unique,            -- keyed; the token itself is shown once
+    level      integer not null,
+    toolsets   text,                            -- JSON array; null for all
+    created_at integer not null,
+    created_by text not null,
+    expires_at integer,
+    last_used_at integer
+) strict;
+
+-- === MCP: what lets a client sleep through an idle hour or a restart
+
+create table mcp_sessions (
+    session_id text primary key,
+    transport  text not null,                   -- http or sse
+    principal  text not null,
+    state      text not null,                   -- the initialize parameters, as JSON
+    resources  text not null default '[]',      -- subscribed resources
+    log_level  text,
+    created_at integer not null,
+    used_at    integer not null
+) strict, without rowid;
+create index mcp_sessions_by_use on mcp_sessions (used_at);
+
+create table mcp_events (
+    event_id   integer primary key,
+    stream_id  text not null,
+    session_id text not null,
+    event      text not null,
+    created_at integer not null
+) strict;
+create index mcp_events_by_stream on mcp_events (stream_id, event_id);
+create index mcp_events_by_time on mcp_events (created_at);
