@@ -50,6 +50,7 @@
 
 pub mod adapter;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
@@ -60,6 +61,7 @@ pub mod page;
 pub mod registry;
 pub mod secret;
 pub mod store;
+pub mod surface;
 pub mod text;
 pub mod tools;
 pub mod vault;

@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod audit;
 pub mod connection;
 mod error;
+pub mod inventory;
 pub mod forum;
 pub mod forum_reading;
 pub mod forum_search;
@@ -15,6 +16,7 @@ pub mod meta;
 pub mod migrate;
 mod readers;
 pub mod requests;
+pub mod sessions;
 pub mod tokens;
 mod writer;
 
