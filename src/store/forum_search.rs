@@ -27,7 +27,7 @@ const SCAN: i64 = 50_000;
 const SNIPPET_WORDS: i64 = 32;
 const SNIPPET_CHARS: usize = 400;
 
-/// Where to look.
+/// Where to look
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
