@@ -54,6 +54,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod id;
+pub mod import;
 pub mod level;
 pub mod page;
 pub mod registry;

@@ -116,10 +116,8 @@ impl Tool for Secret {
     }
 }
 
-const TOOLSETS: &[Toolset] = &[
-    ("lab", &[Entry::of::<Echo>(), Entry::of::<Wait>(), Entry::of::<Wipe>()]),
-    ("back", &[Entry::of::<Secret>()]),
-];
+const TOOLSETS: &[Toolset] =
+    &[("lab", &[Entry::of::<Echo>(), Entry::of::<Wait>(), Entry::of::<Wipe>()]), ("back", &[Entry::of::<Secret>()])];
 
 const BOTH: &str = "application/json, text/event-stream";
 
@@ -274,7 +272,8 @@ impl Events {
                 }
                 return Some((field("id:"), field("event:"), field("data:")));
             }
-            let frame = tokio::time::timeout(Duration::from_secs(10), self.body.frame()).await.expect("an event in time");
+            let frame =
+                tokio::time::timeout(Duration::from_secs(10), self.body.frame()).await.expect("an event in time");
             self.text.push_str(std::str::from_utf8(&frame?.unwrap().into_data().unwrap()).unwrap());
         }
     }
@@ -422,8 +421,7 @@ async fn an_answer_missed_is_replayed_to_its_session_alone_also_after_a_restart(
     let (_, message) = Events::of(lab.send("GET", "/mcp", &resume, None).await).message().await.unwrap();
     assert_eq!(message["id"], 5);
     let another = lab.initialize(&[("x-caller", "token:b")], json!({})).await;
-    let stolen =
-        [("mcp-session-id", another.as_str()), ("last-event-id", first.as_str()), ("x-caller", "token:b")];
+    let stolen = [("mcp-session-id", another.as_str()), ("last-event-id", first.as_str()), ("x-caller", "token:b")];
     assert!(Events::of(lab.send("GET", "/mcp", &stolen, None).await).message().await.is_none());
 }
 
@@ -490,8 +488,7 @@ async fn a_person_is_asked_in_the_middle_of_a_call_and_may_decline() {
     let headers = [("x-level", "4")];
     let session = lab.initialize(&headers, json!({ "elicitation": {} })).await;
     let all = [("x-level", "4"), ("mcp-session-id", session.as_str())];
-    for (action, content) in
-        [("decline", json!(null)), ("cancel", json!(null)), ("accept", json!({ "confirm": true }))]
+    for (action, content) in [("decline", json!(null)), ("cancel", json!(null)), ("accept", json!({ "confirm": true }))]
     {
         let wipe = request(9, "tools/call", call("lab_wipe", json!({})));
         let mut stream = Events::of(lab.send("POST", "/mcp", &all, Some(wipe)).await);
