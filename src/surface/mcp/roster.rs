@@ -195,7 +195,12 @@ mod tests {
     use super::*;
 
     fn roster(max: usize, per_caller: usize) -> Arc<Roster> {
-        Roster::new(Limits { sessions_max: max, sessions_per_caller: per_caller, streams_per_caller: 1, ..Limits::default() })
+        Roster::new(Limits {
+            sessions_max: max,
+            sessions_per_caller: per_caller,
+            streams_per_caller: 1,
+            ..Limits::default()
+        })
     }
 
     #[tokio::test(start_paused = true)]
