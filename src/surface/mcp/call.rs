@@ -5,9 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, LoggingLevel, ProgressNotificationParam,
-};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, LoggingLevel, ProgressNotificationParam};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
@@ -152,11 +150,10 @@ mod tests {
     fn progress_rises_and_keeps_to_the_scale_of_the_tool() {
         let step = |done, total| Step { done, total, message: String::new() };
         let mut last = Last::default();
-        let told: Vec<f64> =
-            [step(1.0, Some(3.0)), step(10.0, None), step(2.0, Some(3.0)), step(2.0, Some(3.0))]
-                .iter()
-                .map(|step| last.rise(step))
-                .collect();
+        let told: Vec<f64> = [step(1.0, Some(3.0)), step(10.0, None), step(2.0, Some(3.0)), step(2.0, Some(3.0))]
+            .iter()
+            .map(|step| last.rise(step))
+            .collect();
         assert!(told.is_sorted_by(|a, b| a < b) && told[3] < 3.0, "{told:?}");
     }
 

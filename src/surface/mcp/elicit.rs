@@ -84,8 +84,9 @@ pub async fn answered(
     let opened: Result<Pending, _> = handler.shared.codec.open_json_with(state, bound_to.as_bytes());
     let Pending { approval_id } =
         opened.map_err(|_| ErrorData::invalid_params("requestState is not one of this call, or has expired", None))?;
-    let unanswered = Error::new(Code::Unconfirmed, "nobody has confirmed the call")
-        .with_hint(format_args!("ask the owner to run `hearth approve {approval_id}`, then repeat with its approval_id"));
+    let unanswered = Error::new(Code::Unconfirmed, "nobody has confirmed the call").with_hint(format_args!(
+        "ask the owner to run `hearth approve {approval_id}`, then repeat with its approval_id"
+    ));
     let Some(answer) = responses.and_then(|mut responses| responses.remove(CONFIRM)) else {
         return Ok(Err(unanswered));
     };

@@ -133,9 +133,9 @@ impl Events {
 
     /// Removes what is older than the configured time.
     pub async fn prune(&self, retention: Duration) -> Result<()> {
-        self.lock().streams.retain(|_, stream| {
-            0 < stream.changed.receiver_count() || stream.touched_at.elapsed() < retention
-        });
+        self.lock()
+            .streams
+            .retain(|_, stream| 0 < stream.changed.receiver_count() || stream.touched_at.elapsed() < retention);
         let before = self.app.clock.now() - retention;
         self.app.store.write(move |tx| sessions::remove_events_before(tx, before)).await
     }

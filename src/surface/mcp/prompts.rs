@@ -74,9 +74,9 @@ pub async fn get(
         return result;
     }
     let caller = handler.caller(&cx)?;
-    let known = PROMPTS.iter().find(|(name, tool)| {
-        *name == request.name && resources::is_offered(&handler.shared, &caller, tool)
-    });
+    let known = PROMPTS
+        .iter()
+        .find(|(name, tool)| *name == request.name && resources::is_offered(&handler.shared, &caller, tool));
     let Some((name, _)) = known else {
         return Err(ErrorData::invalid_params(format!("no prompt `{}`", request.name.escape_debug()), None));
     };
@@ -211,4 +211,3 @@ impl Text {
         }
     }
 }
-

@@ -176,9 +176,7 @@ pub fn templates(shared: &Shared, caller: &Caller) -> ListResourceTemplatesResul
     let offered = KINDS.iter().filter(|kind| is_offered(shared, caller, kind.get));
     let mut templates: Vec<ResourceTemplate> = offered
         .map(|kind| {
-            ResourceTemplate::new(kind.template(), kind.word)
-                .with_description(kind.description)
-                .with_mime_type(JSON)
+            ResourceTemplate::new(kind.template(), kind.word).with_description(kind.description).with_mime_type(JSON)
         })
         .collect();
     if shared.fixtures.is_some() {
@@ -213,7 +211,8 @@ pub async fn list(
             break;
         }
         place = if kind.is_offered(shared, caller) {
-            let (items, next) = page(shared, caller, kind, place.take()).await.map_err(|error| protocol_error(&error))?;
+            let (items, next) =
+                page(shared, caller, kind, place.take()).await.map_err(|error| protocol_error(&error))?;
             resources.extend(items.iter().filter_map(|item| kind.resource(item)));
             next
         } else {

@@ -57,11 +57,7 @@ pub fn router(shared: &Arc<Shared>, events: &Arc<Events>, ct: &CancellationToken
         stateless: StreamableHttpService::new(factory(), Arc::default(), without),
     });
     let narrow = axum::middleware::from_fn_with_state(Arc::clone(shared), narrow);
-    Router::new()
-        .route("/mcp", routing::any(answer))
-        .route("/mcp/", routing::any(answer))
-        .with_state(mcp)
-        .layer(narrow)
+    Router::new().route("/mcp", routing::any(answer)).route("/mcp/", routing::any(answer)).with_state(mcp).layer(narrow)
 }
 
 async fn answer(State(mcp): State<Arc<Mcp>>, request: Request) -> Response {
@@ -145,7 +141,8 @@ fn toolsets(shared: &Shared, query: &str) -> Result<Option<Vec<String>>> {
     let Some((_, list)) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "toolsets") else {
         return Ok(None);
     };
-    let names: Vec<String> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let names: Vec<String> =
+        list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     if TOOLSETS_MAX < names.len() {
         return Err(Error::invalid("toolsets", "too many names"));
     }

@@ -17,8 +17,8 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use rmcp::ServiceExt;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta, InitializeRequestParams,
-    InitializedNotification, ProtocolVersion, ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta, InitializeRequestParams, InitializedNotification,
+    ProtocolVersion, ServerJsonRpcMessage,
 };
 use rmcp::service::serve_directly_with_ct;
 use serde::Deserialize;
@@ -203,7 +203,8 @@ impl Sse {
     async fn receive(self: &Arc<Self>, session_id: &str, parts: Parts, body: &[u8]) -> Result<()> {
         let caller = caller(&parts)?;
         let session = self.find(session_id, &caller.principal).await?;
-        let session = session.ok_or_else(|| Error::not_found("no such session").with_hint("open /sse for a new one"))?;
+        let session =
+            session.ok_or_else(|| Error::not_found("no such session").with_hint("open /sse for a new one"))?;
         let mut message: ClientJsonRpcMessage = serde_json::from_slice(body)
             .map_err(|error| Error::new(Code::InvalidInput, format_args!("not a JSON-RPC message: {error}")))?;
         if let ClientJsonRpcMessage::Request(request) = &message

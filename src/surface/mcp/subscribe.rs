@@ -125,8 +125,10 @@ impl Watchers {
                 }
             }));
         }
-        for sink in self.sinks().values().cloned() {
-            let (uris, list) = (news.of_interest(sink.accepted().resource_subscriptions.as_deref().unwrap_or_default()), news.list());
+        for sink in self.sinks().values() {
+            let sink = sink.clone();
+            let (uris, list) =
+                (news.of_interest(sink.accepted().resource_subscriptions.as_deref().unwrap_or_default()), news.list());
             letters.push(Box::pin(async move {
                 if list {
                     let _ = sink.notify_resource_list_changed().await;

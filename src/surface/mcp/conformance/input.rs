@@ -12,7 +12,8 @@ use super::{Answer, Fixture, text};
 pub const PREFIX: &str = "test_input_required_result_";
 
 pub fn form(message: &str, schema: Value) -> ElicitRequestParams {
-    let requested_schema = serde_json::from_value(schema).unwrap_or_else(|_| ElicitationSchema::new(Default::default()));
+    let requested_schema =
+        serde_json::from_value(schema).unwrap_or_else(|_| ElicitationSchema::new(Default::default()));
     ElicitRequestParams::FormElicitationParams { meta: None, message: message.to_owned(), requested_schema }
 }
 
