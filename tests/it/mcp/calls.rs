@@ -1,13 +1,14 @@
 //! Listing and calling tools in both eras, and over a pipe.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hearth::app::{Caller, Door};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{Events, Lab, call, initialize, request};
+use super::{Events, Lab, call, initialize, request, was_done};
 
 #[tokio::test]
 async fn a_session_lists_what_its_level_may_and_calls_it() {
@@ -113,4 +114,45 @@ async fn a_pipe_carries_the_same_conversation() {
     write.shutdown().await.unwrap();
     drop((write, lines));
     served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn going_away_ends_a_stateless_call_and_no_other() {
+    let lab = Lab::open();
+    let gone = lab.ask_stateless(&[], "tools/call", call("lab_wait", json!({ "ms": 30_001 })));
+    assert!(tokio::time::timeout(Duration::from_millis(200), gone).await.is_err());
+    assert!(!was_done(30_001).await);
+
+    let session = lab.initialize(&[], json!({})).await;
+    let headers = [("mcp-session-id", session.as_str())];
+    let wait = request(5, "tools/call", call("lab_wait", json!({ "ms": 301 })));
+    drop(lab.send("POST", "/mcp", &headers, Some(wait)).await);
+    assert!(was_done(301).await);
+}
+
+#[tokio::test]
+async fn a_session_cancels_a_call_by_its_id() {
+    let lab = Lab::open();
+    let session = lab.initialize(&[], json!({})).await;
+    let headers = [("mcp-session-id", session.as_str())];
+    let wait = request(5, "tools/call", call("lab_wait", json!({ "ms": 30_002 })));
+    let _stream = lab.send("POST", "/mcp", &headers, Some(wait)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let note = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 5 } });
+    assert_eq!(lab.send("POST", "/mcp", &headers, Some(note)).await.status(), StatusCode::ACCEPTED);
+    assert!(!was_done(30_002).await);
+}
+
+#[tokio::test]
+async fn a_slow_fixture_says_how_far_it_is() {
+    let lab = Lab::open();
+    let session = lab.initialize(&[], json!({})).await;
+    let mut params = call("test_slow_steps", json!({ "steps": 3, "step_ms": 5 }));
+    params["_meta"] = json!({ "progressToken": 1 });
+    let headers = [("mcp-session-id", session.as_str())];
+    let mut stream = Events::of(lab.send("POST", "/mcp", &headers, Some(request(5, "tools/call", params))).await);
+    for step in 1..=3 {
+        assert_eq!(stream.message().await.unwrap().1["params"]["progress"], f64::from(step));
+    }
+    assert_eq!(stream.message().await.unwrap().1["result"]["content"][0]["text"], "3 steps done");
 }

@@ -5,7 +5,7 @@ mod calls;
 mod sessions;
 mod sse;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -62,6 +62,32 @@ struct Wait {
     ms: u64,
 }
 
+/// How waits ended, in all tests of this process: each test waits for a time of its own.
+static ENDED: Mutex<Vec<(u64, bool)>> = Mutex::new(Vec::new());
+
+struct Ended {
+    ms: u64,
+    is_done: bool,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        ENDED.lock().unwrap().push((self.ms, self.is_done));
+    }
+}
+
+/// Whether a wait was done; waits for its end.
+async fn was_done(ms: u64) -> bool {
+    for _ in 0..300 {
+        let ended = ENDED.lock().unwrap().iter().find(|(other, _)| *other == ms).copied();
+        if let Some((_, is_done)) = ended {
+            return is_done;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the wait of {ms} ms goes on");
+}
+
 impl Tool for Wait {
     const NAME: &'static str = "lab_wait";
     const LEVEL: Level = Level::Monitor;
@@ -70,9 +96,11 @@ impl Tool for Wait {
     type Output = Said;
 
     async fn run(self, cx: &Context) -> Result<Said> {
+        let mut ended = Ended { ms: self.ms, is_done: false };
         cx.progress(1.0, Some(2.0), "half way").await;
         tokio::time::sleep(Duration::from_millis(self.ms)).await;
         cx.progress(2.0, Some(2.0), "there").await;
+        ended.is_done = true;
         Ok(Said { text: "waited".into() })
     }
 }
