@@ -49,10 +49,12 @@
 
 pub mod adapter;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod id;
+pub mod import;
 pub mod level;
 pub mod page;
 pub mod registry;

@@ -1,3 +1,7 @@
-//! The doors: readers of the registry, none of which knows a tool by name.
+//! The doors: what speaks a protocol and reads the registry.
 
+pub mod docs;
+pub mod http;
 pub mod mcp;
+pub mod openapi;
+pub mod rest;
