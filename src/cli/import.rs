@@ -1,21 +1,23 @@
-//! `hearth import`: data from elsewhere, once.
+//! `hearth import`: data from elsewhere.
 
 use super::args::{Import, Place};
+use super::client::Client;
 use super::output::{self, Form};
-use super::place;
-use crate::app::{App, Caller, Door};
 use crate::error::{Error, Result};
-use crate::import::forum::{self, Mode};
+use crate::registry::fence;
+use crate::surface::http::local::ForumFile;
 
 pub async fn run(place: &Place, command: Import) -> Result<()> {
     let Import::Forum { file, dry_run } = command;
-    let mode = if dry_run { Mode::DryRun } else { Mode::Write };
-    let app = App::open(&place.data, &place::root_key(place)?, place::config(place)?)?;
-    let result = forum::import_forum(&app, &Caller::owner(Door::Cli), &file, mode).await;
-    app.close().await?;
-    let report = result?;
+    // The server stands in another folder.
+    let file = std::path::absolute(&file)
+        .map_err(|error| Error::invalid("FILE", format_args!("{}: {error}", file.display())))?;
+    let mut client = Client::connect(place).await?;
+    let imported = client.import_forum(&ForumFile { file, dry_run }).await;
+    client.close().await?;
+    let imported = imported?;
     match Form::of(place) {
-        Form::Json => output::print(Form::Json, &serde_json::to_value(&report).map_err(Error::internal)?),
-        Form::Table => output::line(report.to_string().trim_end()),
+        Form::Json => output::print(Form::Json, &imported.report),
+        Form::Table => output::line(fence::clean(imported.text.trim_end()).as_ref()),
     }
 }

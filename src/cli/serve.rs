@@ -4,19 +4,20 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::{Place, Serve};
-use super::{Ended, client, log, output, place};
-use crate::app::App;
+use super::{Ended, client, log, mcp, output, place};
+use crate::app::{App, Caller, Door};
 use crate::config::server::Server;
 use crate::error::{Code, Error, Result};
 use crate::registry::Registry;
 use crate::surface::http;
 use crate::surface::http::listen::{Doors, Socket};
+use crate::surface::mcp::{Mcp, Offer};
 use crate::tools;
 
 /// How long running calls have to end once hearth is told to stop.
@@ -36,11 +37,15 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
     let doors = Doors { stop: CancellationToken::new(), tasks: TaskTracker::new() };
 
+    let agents = Mcp::new(Arc::clone(&registry), offer(), doors.stop.child_token())?;
+
     let listener = bind(address).await?;
     let local = listener.local_addr().map_err(Error::internal)?;
     app.listening.write().unwrap_or_else(PoisonError::into_inner).push(local);
-    doors.serve_tcp(listener, http::router(&registry, axum::Router::new()));
+    doors.serve_tcp(listener, http::router(&registry, agents.router()));
     doors.serve_owner(socket(place, client::SOCKET)?, http::owner_router(&registry));
+    let piped = agents.clone();
+    doors.serve_streams(socket(place, mcp::SOCKET)?, move |stream| serve_piped(piped.clone(), stream));
     doors.tasks.spawn(Arc::clone(&app).keep_house(doors.stop.clone()));
 
     announce(local)?;
@@ -54,6 +59,7 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
         ended = tokio::time::timeout(GRACE, doors.tasks.wait()) => ended.is_ok(),
         _ = signals.next() => false,
     };
+    agents.close().await?;
     app.close().await?;
     if !is_done {
         tracing::warn!(left = doors.tasks.len(), "stopped before every connection had its answer");
@@ -61,6 +67,22 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     }
     tracing::info!("stopped");
     Ok(Ended::Done)
+}
+
+/// The fixtures of MCP's conformance suite, for those who run it.
+fn offer() -> Offer {
+    match std::env::var_os("HEARTH_CONFORMANCE") {
+        Some(value) if value == "1" => Offer::WithFixtures,
+        _ => Offer::Shipped,
+    }
+}
+
+/// An agent that `hearth mcp` connects: the owner's, and yet no person.
+async fn serve_piped(agents: Mcp, stream: UnixStream) {
+    let (read, write) = stream.into_split();
+    if let Err(error) = agents.serve(read, write, Arc::new(Caller::owner(Door::Mcp))).await {
+        tracing::warn!(cause = error.chain(), "an agent's connection ended: {error}");
+    }
 }
 
 fn address(server: &Server) -> Result<SocketAddr> {
