@@ -265,8 +265,8 @@ fn a_forum_is_imported_through_the_server_or_without() {
     let file = server.dir.path().join("forum.db");
     let db = rusqlite::Connection::open(&file).unwrap();
     db.execute_batch(
-        "create table threads (id integer primary key, title text, content text, author text, created_at text);
-         create table posts (id integer primary key, thread_id integer, content text, author text, created_at text);
+        "create table threads (id integer primary key, title text, body text, author text, created_at text);
+         create table posts (id integer primary key, thread_id integer, body text, author text, created_at text);
          insert into threads values (7, 'Old', 'first', 'ann', '2026-01-01 10:00:00');
          insert into posts values (1, 7, 'second', 'ben', '2026-01-01 11:00:00');",
     )
