@@ -21,7 +21,7 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn a_stopped_server_has_finished_and_leaves_no_socket() {
-    let server = Server::start();
+    let mut server = Server::start();
     let data = server.data();
     let socket = data.join("hearth.sock");
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
@@ -29,12 +29,15 @@ fn a_stopped_server_has_finished_and_leaves_no_socket() {
     let mut kept = server.connect();
     kept.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     kept.read_exact(&mut [0; 16]).unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    let mut half = server.connect();
+    half.write_all(b"GET /health HTTP/1.1\r\nHost: loc").unwrap();
+    let mut stream = server.connect();
+    stream.write_all(b"GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 16]).unwrap();
     let asked = Instant::now();
     assert_eq!(server.stop().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-    assert!(!socket.exists());
-    drop(dir);
+    assert!(!socket.exists() && !data.join("mcp.sock").exists());
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Asks it to stop, and waits.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(&mut self) -> ExitStatus {
         self.signal();
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until {
