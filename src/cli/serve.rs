@@ -37,16 +37,15 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
     let doors = Doors { stop: CancellationToken::new(), tasks: TaskTracker::new() };
 
-    // Streams end after the calls that run, so MCP has a stop of its own.
-    let agents = Mcp::new(Arc::clone(&registry), offer(), CancellationToken::new())?;
-
     let listener = bind(address).await?;
     let local = listener.local_addr().map_err(Error::internal)?;
     app.listening.write().unwrap_or_else(PoisonError::into_inner).push(local);
-    doors.serve_tcp(listener, http::router(&registry, agents.router()));
+    // Streams end after the calls, so MCP has a stop of its own.
+    let mcp = Mcp::new(Arc::clone(&registry), offer(), CancellationToken::new())?;
+    doors.serve_tcp(listener, http::router(&registry, mcp.router()));
     doors.serve_owner(socket(place, client::SOCKET)?, http::owner_router(&registry));
-    let piped = agents.clone();
-    doors.serve_streams(socket(place, mcp::SOCKET)?, move |stream| serve_piped(piped.clone(), stream));
+    let agents = mcp.clone();
+    doors.serve_streams(socket(place, mcp::SOCKET)?, move |stream| speak(agents.clone(), stream));
     doors.tasks.spawn(Arc::clone(&app).keep_house(doors.stop.clone()));
 
     announce(local)?;
@@ -57,15 +56,15 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     doors.stop.cancel();
     doors.tasks.close();
     let finish = async {
-        agents.finish_calls(GRACE).await;
-        agents.end_streams();
+        mcp.finish_calls(GRACE).await;
+        mcp.end_streams();
         tokio::time::timeout(GRACE, doors.tasks.wait()).await.is_ok()
     };
     let is_done = tokio::select! {
         is_done = finish => is_done,
         _ = signals.next() => false,
     };
-    agents.close().await?;
+    mcp.close().await?;
     app.close().await?;
     if !is_done {
         tracing::warn!(left = doors.tasks.len(), "stopped before every connection had its answer");
@@ -75,7 +74,7 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     Ok(Ended::Done)
 }
 
-/// The fixtures of MCP's conformance suite, for those who run it.
+/// The tools that the conformance suite calls by name are for its runs alone.
 fn offer() -> Offer {
     match std::env::var_os("HEARTH_CONFORMANCE") {
         Some(value) if value == "1" => Offer::WithFixtures,
@@ -83,11 +82,11 @@ fn offer() -> Offer {
     }
 }
 
-/// An agent that `hearth mcp` connects: the owner's, and yet no person.
-async fn serve_piped(agents: Mcp, stream: UnixStream) {
+/// Speaks MCP with a program that the owner started, such as `hearth mcp`.
+async fn speak(mcp: Mcp, stream: UnixStream) {
     let (read, write) = stream.into_split();
-    if let Err(error) = agents.serve(read, write, Arc::new(Caller::owner(Door::Mcp))).await {
-        tracing::warn!(cause = error.chain(), "an agent's connection ended: {error}");
+    if let Err(error) = mcp.serve(read, write, Arc::new(Caller::owner(Door::Mcp))).await {
+        tracing::warn!(cause = error.chain(), "a client on the socket was not served: {error}");
     }
 }
 

@@ -235,17 +235,16 @@ impl Draft {
                 continue;
             }
             let digest = digest(&[&row.title, &row.body, &row.author, &row.created_at.text]);
-            let created_at = match row.created_at.at.or(row.updated_at.at).or(first_reply.get(&row.id).copied()) {
-                Some(at) => at,
-                None => now,
-            };
+            let told = row.created_at.at.or(row.updated_at.at).or(first_reply.get(&row.id).copied());
+            let created_at = told.unwrap_or(now);
             self.newest.insert(row.id, created_at);
             if let Some(here) = self.known(THREAD, row.id, &digest) {
                 self.thread_ids.insert(row.id, here);
                 self.report.threads.known += 1;
                 continue;
             }
-            self.note_time("threads", row.id, "created_at", &row.created_at, created_at);
+            let taken = told.map_or_else(|| "the time of the import".to_owned(), |at| at.to_string());
+            self.note_time("threads", row.id, &row.created_at, &taken);
             if row.updated_at.at.is_none() && !row.updated_at.text.is_empty() {
                 self.problem("threads", row.id, format!("updated_at is no time: {}", shown(&row.updated_at.text)));
             }
@@ -298,7 +297,7 @@ impl Draft {
                 self.report.posts.known += 1;
                 continue;
             }
-            self.note_time("posts", row.id, "created_at", &row.created_at, created_at);
+            self.note_time("posts", row.id, &row.created_at, "that of the post before it");
             let author = self.line("posts", row.id, "author", &row.author, AUTHOR_CHARS, "unknown");
             self.posts.push(NewPost {
                 old_id: Some(row.id),
@@ -399,9 +398,9 @@ impl Draft {
         }
     }
 
-    fn note_time(&mut self, table: &'static str, id: i64, column: &str, moment: &Moment, taken: Timestamp) {
-        if moment.at.is_none() {
-            self.problem(table, id, format!("{column} is no time: {}; taken as {taken}", shown(&moment.text)));
+    fn note_time(&mut self, table: &'static str, id: i64, created_at: &Moment, taken: &str) {
+        if created_at.at.is_none() {
+            self.problem(table, id, format!("created_at is no time: {}; taken as {taken}", shown(&created_at.text)));
         }
     }
 

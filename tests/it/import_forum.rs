@@ -282,7 +282,9 @@ async fn older_files_may_lack_columns() {
          insert into threads values (1, 'bare'); insert into posts values (1, '1'), (1, '1'), (null, 'x');",
     )
     .unwrap();
+    let dry = home.import(&path, Mode::DryRun).await.unwrap();
     let report = home.import(&path, Mode::Write).await.unwrap();
+    assert_eq!(report, Report { written: true, ..dry });
     assert_eq!((report.threads.imported, report.posts.imported, report.posts.skipped), (1, 1, 2));
     assert!(home.0.app.started_at <= home.thread(1).await.0.created_at, "the time of the import");
 }

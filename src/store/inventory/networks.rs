@@ -338,8 +338,11 @@ impl Record for Network {
     fn check_removal(&self, conn: &Connection) -> Result<()> {
         match self.n_allocated(conn)? {
             0 => Ok(()),
-            n => Err(Error::conflict(format_args!("network `{}` has {n} allocated addresses", self.range.name))
-                .with_hint("inventory_get_network names them and inventory_release_ip takes them back")),
+            n => Err(Error::conflict(format_args!(
+                "network `{}` still has {n} of its addresses allocated",
+                self.range.name
+            ))
+            .with_hint("inventory_get_network names them and inventory_release_ip takes them back")),
         }
     }
 

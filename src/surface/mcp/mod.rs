@@ -12,6 +12,7 @@ mod elicit;
 mod events;
 mod guarded;
 mod handler;
+mod lean;
 mod outbox;
 mod prompts;
 mod refuse;
