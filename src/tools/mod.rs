@@ -1,9 +1,11 @@
 //! The toolsets, in reading order.
 
 mod audit;
+mod forum;
 mod system;
 mod token;
 
 use crate::registry::Toolset;
 
-pub const TOOLSETS: &[Toolset] = &[("audit", audit::TOOLS), ("system", system::TOOLS), ("token", token::TOOLS)];
+pub const TOOLSETS: &[Toolset] =
+    &[("forum", forum::TOOLS), ("audit", audit::TOOLS), ("system", system::TOOLS), ("token", token::TOOLS)];

@@ -5,6 +5,8 @@
 mod adapter_http;
 mod audit;
 mod config;
+mod forum;
+mod import_forum;
 mod registry;
 mod store;
 mod support;
