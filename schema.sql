@@ -175,6 +175,7 @@ create table networks (
 
 create table addresses (
     address     text primary key,
+    position    blob not null unique,           -- the address as 16 bytes, IPv4 mapped, so that it sorts
     network_id  integer not null references networks on delete restrict,
     kind        text not null,
     assigned_to text collate nocase,            -- host:NAME, vm:NAME or service:NAME
@@ -183,7 +184,29 @@ create table addresses (
     created_at  integer not null,
     created_by  text not null
 ) strict, without rowid;
-create index addresses_by_network on addresses (network_id);
+create index addresses_by_network on addresses (network_id, position);
+create index addresses_by_holder on addresses (assigned_to);
+
+-- Which addresses hosts and VMs have by their own records, and services by their URLs.
+create table holders (
+    position blob not null,
+    kind     text not null,
+    name     text not null collate nocase,
+    primary key (position, kind, name)
+) strict, without rowid;
+create index holders_by_name on holders (kind, name);
+
+-- What a search goes through: a row for every record and allocation.
+create table inventory_entries (
+    entry_id integer primary key,
+    kind     text not null,
+    name     text not null collate nocase,
+    words    text not null,
+    unique (kind, name)
+) strict;
+create virtual table inventory_words using fts5 (
+    name, words, content='inventory_entries', content_rowid='entry_id', tokenize='unicode61', prefix='2 3'
+);
 
 create table inventory_changes (
     change_id integer primary key autoincrement,
@@ -196,7 +219,7 @@ create table inventory_changes (
     before    text,
     after     text
 ) strict;
-create index inventory_changes_by_name on inventory_changes (kind, name, change_id);
+create index inventory_changes_by_name on inventory_changes (name, change_id);
 create index inventory_changes_by_time on inventory_changes (at);
 
 -- === the gate

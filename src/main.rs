@@ -1,3 +1,7 @@
-//! The program: everything is in the library.
+//! The program; all of it is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hearth::cli::main()
+}

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::forum_source::{self, Moment, Source, SourcePost, SourceThread};
 pub use super::forum_report::{Counts, Problem, Renumbered, Report};
+use super::forum_source::{self, Moment, Source, SourcePost, SourceThread};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::Store;

@@ -62,8 +62,7 @@ pub(super) fn read(path: &Path) -> Result<Source> {
     let mut conn = open(path).map_err(unreadable)?;
     // One snapshot, also while the other forum goes on writing.
     let tx = conn.transaction().map_err(unreadable)?;
-    let application: i32 =
-        tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unreadable)?;
+    let application: i32 = tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unreadable)?;
     if application == APPLICATION_ID {
         return Err(Error::new(Code::InvalidInput, format_args!("{} is a database of hearth", path.display())));
     }

@@ -11,10 +11,12 @@ mod error;
 pub mod forum;
 pub mod forum_reading;
 pub mod forum_search;
+pub mod inventory;
 pub mod meta;
 pub mod migrate;
 mod readers;
 pub mod requests;
+pub mod sessions;
 pub mod tokens;
 mod writer;
 

@@ -3,11 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod adapter_http;
+mod addresses;
 mod audit;
+mod cli;
 mod config;
 mod forum;
+mod guard;
+mod health;
 mod import_forum;
+mod inventory;
+mod mcp;
 mod registry;
+mod rest;
 mod store;
 mod support;
 mod tidy;

@@ -21,6 +21,7 @@ create table threads (
     last_author      text not null
 ) strict;
 create index threads_by_activity on threads (pinned desc, last_activity_at desc, thread_id desc);
+create index threads_by_time on threads (last_activity_at desc, thread_id desc);
 
 create table thread_tags (
     thread_id integer not null references threads on delete cascade,
@@ -41,6 +42,40 @@ create table posts (
     deleted_at    integer
 ) strict;
 create index posts_by_thread on posts (thread_id, post_id);
+create index posts_by_quote on posts (quote_post_id) where quote_post_id is not null;
+
+-- What search reads: one row a post, under its post_id. The first post of a thread carries the
+-- title, so a title is one hit. It keeps its own copy of the text, so that a row leaves the index
+-- whatever has become of the post and its thread by then.
+create virtual table post_text using fts5 (
+    title, author, body,
+    tokenize = 'unicode61 remove_diacritics 2',
+    prefix = '2 3'
+);
+create trigger posts_inserted after insert on posts begin
+    insert into post_text (rowid, title, author, body)
+    values (
+        new.post_id,
+        coalesce((
+            select title from threads
+            where thread_id = new.thread_id
+              and not exists (select 1 from posts where thread_id = new.thread_id and post_id < new.post_id)
+        ), ''),
+        new.author,
+        new.body
+    );
+end;
+create trigger posts_edited after update of body, deleted_at on posts when new.deleted_at is null begin
+    update post_text set body = new.body where rowid = new.post_id;
+end;
+-- The thread is still there under its title when its first post is gone.
+create trigger posts_emptied after update of deleted_at on posts when new.deleted_at is not null begin
+    update post_text set author = '', body = '' where rowid = new.post_id and title <> '';
+    delete from post_text where rowid = new.post_id and title = '';
+end;
+create trigger posts_deleted after delete on posts begin
+    delete from post_text where rowid = old.post_id;
+end;
 
 create table read_marks (
     reader    text not null,
@@ -48,6 +83,16 @@ create table read_marks (
     post_id   integer not null,                 -- the last one that the reader has seen
     read_at   integer not null,
     primary key (reader, thread_id)
+) strict, without rowid;
+
+-- What came from another forum and which number it has here: old numbers stand in people's notes,
+-- and a second import of the same rows is known by them.
+create table forum_imports (
+    kind   text not null,                       -- thread or post
+    old_id integer not null,
+    digest blob not null,                       -- of author, time and text as they were
+    new_id integer not null,
+    primary key (kind, old_id, digest)
 ) strict, without rowid;
 
 -- === inventory
@@ -130,6 +175,7 @@ create table networks (
 
 create table addresses (
     address     text primary key,
+    position    blob not null unique,           -- the address as 16 bytes, IPv4 mapped, so that it sorts
     network_id  integer not null references networks on delete restrict,
     kind        text not null,
     assigned_to text collate nocase,            -- host:NAME, vm:NAME or service:NAME
@@ -138,7 +184,29 @@ create table addresses (
     created_at  integer not null,
     created_by  text not null
 ) strict, without rowid;
-create index addresses_by_network on addresses (network_id);
+create index addresses_by_network on addresses (network_id, position);
+create index addresses_by_holder on addresses (assigned_to);
+
+-- Which addresses hosts and VMs have by their own records, and services by their URLs.
+create table holders (
+    position blob not null,
+    kind     text not null,
+    name     text not null collate nocase,
+    primary key (position, kind, name)
+) strict, without rowid;
+create index holders_by_name on holders (kind, name);
+
+-- What a search goes through: a row for every record and allocation.
+create table inventory_entries (
+    entry_id integer primary key,
+    kind     text not null,
+    name     text not null collate nocase,
+    words    text not null,
+    unique (kind, name)
+) strict;
+create virtual table inventory_words using fts5 (
+    name, words, content='inventory_entries', content_rowid='entry_id', tokenize='unicode61', prefix='2 3'
+);
 
 create table inventory_changes (
     change_id integer primary key autoincrement,
@@ -151,7 +219,7 @@ create table inventory_changes (
     before    text,
     after     text
 ) strict;
-create index inventory_changes_by_name on inventory_changes (kind, name, change_id);
+create index inventory_changes_by_name on inventory_changes (name, change_id);
 create index inventory_changes_by_time on inventory_changes (at);
 
 -- === the gate

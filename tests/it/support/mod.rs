@@ -1,5 +1,7 @@
 //! An appliance in a folder of its own, and callers of every kind.
 
+pub mod server;
+
 use std::sync::Arc;
 
 use hearth::app::{App, Caller, Door, Level};

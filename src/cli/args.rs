@@ -1,0 +1,209 @@
+//! The command line: commands, options and their help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::Level;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "hearth",
+    version,
+    about = "The appliance of a home lab: inventory and forum for people and their AI agents",
+    after_help = "Examples:
+  hearth serve                                   answer on http://127.0.0.1:8080
+  hearth call forum_list_threads limit=5         call any tool
+  hearth token create --name laptop --level 2    let another machine in
+  hearth approve                                 see what waits for your approval"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where things are.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// Folder of the database
+    #[arg(long, global = true, env = "HEARTH_DATA", default_value = "./hearth-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Configuration file [default: hearth.toml in the data folder, if there is one]
+    #[arg(long, global = true, env = "HEARTH_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// File of the root key [default: ~/.config/hearth/root.key]
+    #[arg(long, global = true, env = "HEARTH_ROOT_KEY", value_name = "FILE")]
+    pub root_key: Option<PathBuf>,
+    /// Print JSON on a terminal, too
+    #[arg(long, global = true)]
+    pub json_out: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server: MCP, REST and the unix socket
+    #[command(after_help = "Examples:
+  hearth serve
+  hearth serve --listen 127.0.0.1:9000 --data /var/lib/hearth")]
+    Serve(Serve),
+    /// Call a tool and print its answer
+    #[command(after_help = "Examples:
+  hearth call forum_list_threads
+  hearth call forum_create_thread title='Disk swap' body='Done.' tags=nas tags=disks
+  hearth call inventory_put_host --json '{\"name\": \"nas\", \"kind\": \"nas\"}'
+  hearth call inventory_remove_host name=nas     shows the plan and asks
+
+`hearth tools` lists the tools, and `hearth tools NAME` the fields of one.")]
+    Call(Call),
+    /// List the tools, or show one
+    #[command(after_help = "Examples:
+  hearth tools
+  hearth tools forum_search")]
+    Tools(Tools),
+    /// Make, list and revoke bearer tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// List the calls that wait for approval, or decide one
+    #[command(after_help = "Examples:
+  hearth approve                 list what waits
+  hearth approve ID              approve it
+  hearth approve ID --reject")]
+    Approve(Approve),
+    /// Bring data in from elsewhere
+    #[command(subcommand)]
+    Import(Import),
+    /// Write a commented configuration file and the root key
+    #[command(after_help = "Examples:
+  hearth init
+  hearth init --data /var/lib/hearth --config /etc/hearth.toml")]
+    Init,
+    /// Speak MCP on standard input and output, for clients that start a program
+    #[command(after_help = "Examples:
+  claude mcp add hearth -- hearth mcp --data /var/lib/hearth")]
+    Mcp,
+    /// Print a completion script
+    #[command(after_help = "Examples:
+  hearth completions bash > ~/.local/share/bash-completion/completions/hearth")]
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address to listen on instead of the configured one; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct Call {
+    /// Its name, such as forum_search
+    pub tool: String,
+    /// Fields as `key=value`; repeat a key for a list
+    #[arg(value_name = "KEY=VALUE", value_parser = key_value)]
+    pub fields: Vec<(String, String)>,
+    /// Fields as a JSON object; `-` reads it from standard input
+    #[arg(long, value_name = "JSON")]
+    pub json: Option<String>,
+    /// Approve a destructive call without being asked
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Tools {
+    /// Show this one with its fields
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token and print it alone; it is shown this once
+    #[command(after_help = "Examples:
+  hearth token create --name laptop --level 1
+  hearth token create --name ci --level operate --toolsets inventory --expires 90d")]
+    Create(TokenCreate),
+    /// List the tokens, without their secrets
+    List,
+    /// Revoke a token at once
+    #[command(after_help = "Example:
+  hearth token revoke laptop")]
+    Revoke { name: String },
+}
+
+#[derive(Debug, Args)]
+pub struct TokenCreate {
+    /// What it is called in the audit log
+    #[arg(long)]
+    pub name: String,
+    /// 1 monitor, 2 operate, 3 configure, 4 manage
+    #[arg(long, value_parser = level)]
+    pub level: Level,
+    /// Only these toolsets
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub toolsets: Vec<String>,
+    /// How long it holds, such as 90d; for ever if left out
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The approval; none to list those that wait
+    pub id: Option<String>,
+    /// Reject it instead
+    #[arg(long, requires = "id")]
+    pub reject: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Read a forum's threads and posts from a file
+    #[command(after_help = "Examples:
+  hearth import forum forum.db --dry-run
+  hearth import forum forum.db")]
+    Forum {
+        file: PathBuf,
+        /// Only say what would be imported
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    if key.is_empty() {
+        return Err("must have a key before `=`".to_owned());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    let by_name = || (1..=4).filter_map(Level::from_number).find(|level| level.name() == text);
+    let by_number = text.parse().ok().and_then(Level::from_number);
+    by_number.or_else(by_name).ok_or_else(|| "must be from 1 to 4, or monitor, operate, configure or manage".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn fields_and_levels_are_read() {
+        let cli = Cli::parse_from(["hearth", "call", "x", "--data", "d", "a=1", "a=b=c", "--json", "{}"]);
+        let Command::Call(call) = cli.command else { panic!("not a call") };
+        assert_eq!(call.fields, [("a".to_owned(), "1".to_owned()), ("a".to_owned(), "b=c".to_owned())]);
+        assert_eq!(level("operate"), Ok(Level::Operate));
+        assert_eq!(level("4"), Ok(Level::Manage));
+        assert!(level("0").is_err() && level("admin").is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! `hearth serve`: the process from its start to its end, read from top to bottom.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::args::{Place, Serve};
+use super::{Ended, client, log, output, place};
+use crate::app::App;
+use crate::config::server::Server;
+use crate::error::{Code, Error, Result};
+use crate::registry::Registry;
+use crate::surface::http;
+use crate::surface::http::listen::{Doors, Socket};
+use crate::tools;
+
+/// How long running calls have to end once hearth is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
+    let mut config = place::config(place)?;
+    log::init(&config.log);
+    if let Some(address) = args.listen {
+        config.server = config.server.with_listen(address).map_err(|why| Error::new(Code::Unconfigured, why))?;
+    }
+    let address = address(&config.server)?;
+    let mut signals = Signals::listen()?;
+
+    // The folder's lock comes first: whoever holds it may take the port and the sockets.
+    let app = App::open(&place.data, &place::root_key(place)?, config)?;
+    let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
+    let doors = Doors { stop: CancellationToken::new(), tasks: TaskTracker::new() };
+
+    let listener = bind(address).await?;
+    let local = listener.local_addr().map_err(Error::internal)?;
+    app.listening.write().unwrap_or_else(PoisonError::into_inner).push(local);
+    doors.serve_tcp(listener, http::router(&registry, axum::Router::new()));
+    doors.serve_owner(socket(place, client::SOCKET)?, http::owner_router(&registry));
+    doors.tasks.spawn(Arc::clone(&app).keep_house(doors.stop.clone()));
+
+    announce(local)?;
+    tracing::info!(address = %local, data = %place.data.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping");
+
+    doors.stop.cancel();
+    doors.tasks.close();
+    let is_done = tokio::select! {
+        ended = tokio::time::timeout(GRACE, doors.tasks.wait()) => ended.is_ok(),
+        _ = signals.next() => false,
+    };
+    app.close().await?;
+    if !is_done {
+        tracing::warn!(left = doors.tasks.len(), "stopped before every connection had its answer");
+        return Ok(Ended::Undone);
+    }
+    tracing::info!("stopped");
+    Ok(Ended::Done)
+}
+
+fn address(server: &Server) -> Result<SocketAddr> {
+    server.listen_address().ok_or_else(|| {
+        Error::new(
+            Code::Unconfigured,
+            "`server.bind = \"tailnet\"` cannot be followed: the tailnet's addresses are not known",
+        )
+        .with_hint("write this machine's address in the tailnet as `server.bind`, or name it with --listen ADDR:PORT")
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::unavailable(format_args!("cannot listen on {address}: {error}"))
+            .with_hint("stop what listens there, or choose another port with --listen")
+    })
+}
+
+fn socket(place: &Place, name: &str) -> Result<Socket> {
+    Socket::bind(&place.data, name).map_err(|error| {
+        Error::unavailable(format_args!("cannot listen on {}: {error}", place.data.join(name).display()))
+    })
+}
+
+/// The first line is for programs, the rest for whoever sets up a client.
+fn announce(local: SocketAddr) -> Result<()> {
+    let url = format!("http://{local}");
+    let clients = serde_json::json!({ "mcpServers": { "hearth": { "type": "http", "url": format!("{url}/mcp") } } });
+    output::line(&format!("listening on {url}"))?;
+    output::line("")?;
+    output::line("For an MCP client's configuration:")?;
+    output::line(&serde_json::to_string_pretty(&clients).map_err(Error::internal)?)?;
+    output::line("For Claude Code:")?;
+    output::line(&format!("claude mcp add --transport http hearth {url}/mcp"))
+}
+
+/// What tells a process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let listen = |kind| signal(kind).map_err(Error::internal);
+        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

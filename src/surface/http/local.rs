@@ -1,0 +1,100 @@
+//! What the command line asks over the unix socket: the list of tools, and a call by name.
+//!
+//! The same two functions serve the command line when no server runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::problem;
+use crate::app::Caller;
+use crate::error::{Code, Error, Result};
+use crate::registry::{Call, Described, Registry, coerce};
+use crate::surface::openapi::effect_word;
+
+pub const CALL: &str = "/local/call";
+pub const TOOLS: &str = "/local/tools";
+
+/// A call as it was typed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    pub tool: String,
+    /// Fields as JSON
+    #[serde(default)]
+    pub input: Map<String, Value>,
+    /// Fields as text, for the schema to say what they are
+    #[serde(default)]
+    pub texts: BTreeMap<String, Vec<String>>,
+}
+
+/// A tool as `hearth tools` shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Shown {
+    pub name: String,
+    pub level: u8,
+    pub effect: String,
+    pub summary: String,
+    pub route: String,
+    pub input: Map<String, Value>,
+}
+
+pub fn router(registry: &Arc<Registry>) -> Router {
+    let (calling, listing) = (Arc::clone(registry), Arc::clone(registry));
+    Router::new()
+        .route(
+            CALL,
+            post(move |Extension(caller): Extension<Arc<Caller>>, body: Bytes| async move {
+                respond(match serde_json::from_slice(&body) {
+                    Ok(asked) => call(&calling, &caller, asked).await,
+                    Err(error) => {
+                        Err(Error::new(Code::InvalidInput, format_args!("the call is not readable: {error}")))
+                    }
+                })
+            }),
+        )
+        .route(
+            TOOLS,
+            get(move |Extension(caller): Extension<Arc<Caller>>| async move { Json(tools(&listing, &caller)) }),
+        )
+}
+
+pub async fn call(registry: &Arc<Registry>, caller: &Arc<Caller>, asked: Asked) -> Result<Value> {
+    let mut input = asked.input;
+    if let Some(tool) = registry.find(&asked.tool)
+        && let Value::Object(fields) = coerce::coerce(&tool.input, &asked.texts)
+    {
+        input.extend(fields);
+    }
+    let mut call = Call::new(Arc::clone(caller), asked.tool, Value::Object(input));
+    let cancel = CancellationToken::new();
+    call.cancel = cancel.clone();
+    let _cancels_when_dropped = cancel.drop_guard();
+    registry.invoke(call).await
+}
+
+pub fn tools(registry: &Registry, caller: &Caller) -> Vec<Shown> {
+    let shown = |tool: &Described| Shown {
+        name: tool.entry.name.to_owned(),
+        level: tool.entry.level.number(),
+        effect: effect_word(tool.entry.effect).to_owned(),
+        summary: tool.summary.clone(),
+        route: tool.entry.route.to_owned(),
+        input: (*tool.input).clone(),
+    };
+    registry.offered(caller).map(shown).collect()
+}
+
+fn respond(result: Result<Value>) -> Response {
+    match result {
+        Ok(output) => Json(output).into_response(),
+        Err(error) => problem::respond(&error),
+    }
+}

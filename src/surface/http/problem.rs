@@ -1,0 +1,68 @@
+//! Errors as problem details (RFC 9457).
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::error::{Code, Error};
+
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The answer to a failed call.
+pub fn respond(error: &Error) -> Response {
+    let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    respond_as(status, error)
+}
+
+/// The answer to what HTTP tells apart more finely than [`Code`] does, such as 405 and 415.
+pub fn respond_as(status: StatusCode, error: &Error) -> Response {
+    let mut response = Response::new(Body::from(document(status, error).to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = error.body().retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hearth\""));
+    }
+    response
+}
+
+/// The members of [`crate::error::Body`], and before them those of the RFC.
+pub fn document(status: StatusCode, error: &Error) -> Value {
+    let body = error.body();
+    let mut document = json!({
+        "type": format!("urn:hearth:error:{}", error.code.word()),
+        "title": title(error.code),
+        "status": status.as_u16(),
+        "detail": body.message.clone(),
+    });
+    if let (Value::Object(document), Ok(Value::Object(members))) = (&mut document, serde_json::to_value(&body)) {
+        document.extend(members);
+    }
+    document
+}
+
+/// What all errors of a code have in common.
+pub fn title(code: Code) -> &'static str {
+    match code {
+        Code::InvalidInput => "The request does not hold",
+        Code::Unauthenticated => "Who calls is not known",
+        Code::Forbidden => "The caller may not do this",
+        Code::NotFound => "There is no such thing",
+        Code::Conflict => "The request conflicts with what is stored",
+        Code::Unconfirmed => "A person has to approve the call first",
+        Code::TooLarge => "The request is too large",
+        Code::RateLimited => "Too many calls",
+        Code::Timeout => "The call took too long",
+        Code::Unreachable => "A device does not answer",
+        Code::Refused => "A device refused",
+        Code::Unconfigured => "Something is not configured",
+        Code::Unavailable => "hearth cannot answer at the moment",
+        Code::Integrity => "Stored data does not hold",
+        Code::Internal => "Internal error",
+    }
+}

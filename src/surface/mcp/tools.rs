@@ -1,0 +1,38 @@
+//! Tools as MCP lists them.
+
+use rmcp::model::{ListToolsResult, Tool, ToolAnnotations};
+use serde_json::Value;
+
+use super::Shared;
+use crate::app::Caller;
+use crate::registry::{Described, Effect};
+
+/// A tool of the registry in MCP's words.
+pub fn describe(tool: &Described) -> Tool {
+    let effect = tool.entry.effect;
+    // GET, PUT and DELETE leave things as the first call did; POST adds something each time.
+    let is_idempotent = effect == Effect::Read || tool.method != http::Method::POST;
+    let annotations = ToolAnnotations::new()
+        .read_only(effect == Effect::Read)
+        .destructive(effect == Effect::Destructive)
+        .idempotent(is_idempotent)
+        .open_world(false);
+    let mut described = Tool::new(tool.entry.name, tool.description.clone(), tool.input.clone());
+    described.title = Some(tool.title.clone());
+    // Clients refuse a list with an output schema that is not of an object.
+    if tool.output.get("type").and_then(Value::as_str) == Some("object") {
+        described.output_schema = Some(tool.output.clone());
+    }
+    described.annotations = Some(annotations);
+    described
+}
+
+/// What the caller is shown, in the registry's order.
+pub fn list(shared: &Shared, caller: &Caller) -> ListToolsResult {
+    let offered = shared.registry.offered(caller).filter(|tool| !tool.entry.person_only);
+    let mut tools: Vec<Tool> = offered.filter_map(|tool| shared.tools.get(tool.entry.name).cloned()).collect();
+    if let Some(fixtures) = &shared.fixtures {
+        tools.extend(fixtures.tools());
+    }
+    ListToolsResult::with_all_items(tools)
+}
