@@ -33,6 +33,7 @@
 //! | [`app`] | the parts, built once; who calls; what one call may know |
 //! | [`registry`] | the list of tools and the one way to run one |
 //! | [`tools`] | the tools, a file or folder per toolset |
+//! | [`import`] | what people bring along from other programs |
 //!
 //! # Invariants
 //!

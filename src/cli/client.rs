@@ -19,7 +19,7 @@ use crate::app::{App, Caller, Door};
 use crate::error::{Body, Code, Error, Result};
 use crate::registry::Registry;
 use crate::surface::http::listen::Socket;
-use crate::surface::http::local::{self, Asked, Shown};
+use crate::surface::http::local::{self, Asked, ForumFile, Imported, Shown};
 use crate::tools;
 
 /// The server's socket for HTTP, in the data folder.
@@ -49,6 +49,16 @@ impl Client {
             Client::Server(sender) => {
                 let body = serde_json::to_vec(asked).map_err(Error::internal)?;
                 send(sender, Method::POST, local::CALL, body).await
+            }
+        }
+    }
+
+    pub async fn import_forum(&mut self, asked: &ForumFile) -> Result<Imported> {
+        match self {
+            Client::Own { registry, caller } => local::import_forum(registry, caller, asked).await,
+            Client::Server(sender) => {
+                let body = serde_json::to_vec(asked).map_err(Error::internal)?;
+                send(sender, Method::POST, local::IMPORT_FORUM, body).await
             }
         }
     }

@@ -1,8 +1,14 @@
 //! `hearth mcp`: MCP on standard input and output, for clients that start a program.
 
+use std::sync::Arc;
+
 use super::args::Place;
-use super::client;
+use super::{client, place};
+use crate::app::{App, Caller, Door};
 use crate::error::{Error, Result};
+use crate::registry::Registry;
+use crate::surface::mcp::serve_stdio;
+use crate::tools;
 
 /// The server's socket for MCP, in the data folder.
 pub const SOCKET: &str = "mcp.sock";
@@ -10,8 +16,17 @@ pub const SOCKET: &str = "mcp.sock";
 pub async fn run(place: &Place) -> Result<()> {
     match client::running(&place.data, SOCKET).await? {
         Some(stream) => bridge(stream).await,
-        None => Err(Error::unavailable("no server runs")),
+        None => serve(place).await,
     }
+}
+
+/// No server runs, so this process is one for as long as its client wants.
+async fn serve(place: &Place) -> Result<()> {
+    let app = App::open(&place.data, &place::root_key(place)?, place::config(place)?)?;
+    let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
+    let served = serve_stdio(registry, Arc::new(Caller::owner(Door::Mcp))).await;
+    app.close().await?;
+    served
 }
 
 /// Both directions at once; the end of either ends the program.

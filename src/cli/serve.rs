@@ -4,19 +4,20 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::{Place, Serve};
-use super::{Ended, client, log, output, place};
-use crate::app::App;
+use super::{Ended, client, log, mcp, output, place};
+use crate::app::{App, Caller, Door};
 use crate::config::server::Server;
 use crate::error::{Code, Error, Result};
 use crate::registry::Registry;
 use crate::surface::http;
 use crate::surface::http::listen::{Doors, Socket};
+use crate::surface::mcp::{Mcp, Offer};
 use crate::tools;
 
 /// How long running calls have to end once hearth is told to stop.
@@ -39,8 +40,12 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     let listener = bind(address).await?;
     let local = listener.local_addr().map_err(Error::internal)?;
     app.listening.write().unwrap_or_else(PoisonError::into_inner).push(local);
-    doors.serve_tcp(listener, http::router(&registry, axum::Router::new()));
+    // Streams end after the calls, so MCP has a stop of its own.
+    let mcp = Mcp::new(Arc::clone(&registry), offer(), CancellationToken::new())?;
+    doors.serve_tcp(listener, http::router(&registry, mcp.router()));
     doors.serve_owner(socket(place, client::SOCKET)?, http::owner_router(&registry));
+    let agents = mcp.clone();
+    doors.serve_streams(socket(place, mcp::SOCKET)?, move |stream| speak(agents.clone(), stream));
     doors.tasks.spawn(Arc::clone(&app).keep_house(doors.stop.clone()));
 
     announce(local)?;
@@ -50,10 +55,16 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
 
     doors.stop.cancel();
     doors.tasks.close();
+    let finish = async {
+        mcp.finish_calls(GRACE).await;
+        mcp.end_streams();
+        tokio::time::timeout(GRACE, doors.tasks.wait()).await.is_ok()
+    };
     let is_done = tokio::select! {
-        ended = tokio::time::timeout(GRACE, doors.tasks.wait()) => ended.is_ok(),
+        is_done = finish => is_done,
         _ = signals.next() => false,
     };
+    mcp.close().await?;
     app.close().await?;
     if !is_done {
         tracing::warn!(left = doors.tasks.len(), "stopped before every connection had its answer");
@@ -61,6 +72,22 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     }
     tracing::info!("stopped");
     Ok(Ended::Done)
+}
+
+/// The tools that the conformance suite calls by name are for its runs alone.
+fn offer() -> Offer {
+    match std::env::var_os("HEARTH_CONFORMANCE") {
+        Some(value) if value == "1" => Offer::WithFixtures,
+        _ => Offer::Shipped,
+    }
+}
+
+/// Speaks MCP with a program that the owner started, such as `hearth mcp`.
+async fn speak(mcp: Mcp, stream: UnixStream) {
+    let (read, write) = stream.into_split();
+    if let Err(error) = mcp.serve(read, write, Arc::new(Caller::owner(Door::Mcp))).await {
+        tracing::warn!(cause = error.chain(), "a client on the socket was not served: {error}");
+    }
 }
 
 fn address(server: &Server) -> Result<SocketAddr> {

@@ -10,15 +10,19 @@
 //! refused, since it cannot be told what of it is here already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Transaction, params};
 
 pub use super::forum_report::{Counts, Problem, Renumbered, Report};
 use super::forum_source::{self, Moment, Source, SourcePost, SourceThread};
+use crate::app::{App, Caller, Event};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::id;
 use crate::store::Store;
+use crate::store::audit::{self, Record};
 
 /// What the gate would say of an author, had it been there.
 pub const VERIFIED: &str = "import:forum";
@@ -35,34 +39,49 @@ pub enum Mode {
     Write,
 }
 
-/// Imports the file into the store, in one transaction.
-pub async fn import_forum(store: &Store, source: &Path, now: Timestamp, mode: Mode) -> Result<Report> {
-    let source = read(store, source.to_owned()).await?;
-    match mode {
-        Mode::DryRun => store.read(move |conn| Ok(Plan::make(conn, source, now)?.report)).await,
-        Mode::Write => {
-            store
-                .write(move |tx| {
-                    let mut plan = Plan::make(tx, source, now)?;
-                    plan.apply(tx)?;
-                    plan.report.written = true;
-                    Ok(plan.report)
-                })
-                .await
-        }
+/// Imports the file in one transaction, with its row in the audit chain.
+pub async fn import_forum(app: &App, caller: &Caller, source: &Path, mode: Mode) -> Result<Report> {
+    let source = read(&app.store, source.to_owned()).await?;
+    let now = app.clock.now();
+    if mode == Mode::DryRun {
+        return app.store.read(move |conn| Ok(Plan::make(conn, source, now)?.report)).await;
     }
+    let key = app.keys.audit.clone();
+    let mut record = Record {
+        at: now,
+        call_id: id::call_id(),
+        principal: caller.principal.clone(),
+        door: caller.door.word().to_owned(),
+        tool: "import_forum".to_owned(),
+        phase: "outcome",
+        decision: "ok".to_owned(),
+        ..Record::default()
+    };
+    let report = app
+        .store
+        .write(move |tx| {
+            let mut plan = Plan::make(tx, source, now)?;
+            plan.apply(tx)?;
+            plan.report.written = true;
+            let Report { threads, posts, .. } = &plan.report;
+            record.reason = Some(format!("{} threads, {} posts", threads.imported, posts.imported));
+            audit::append(tx, &key, &record)?;
+            Ok(plan.report)
+        })
+        .await?;
+    for event in [Event::ListChanged, Event::Changed { uri: "hearth://forum".to_owned() }] {
+        // Without watchers there is nobody to tell.
+        let _ = app.events.send(event);
+    }
+    Ok(report)
 }
 
 async fn read(store: &Store, path: PathBuf) -> Result<Source> {
+    let file = std::fs::metadata(&path)
+        .map_err(|error| Error::invalid("file", format_args!("cannot open {}: {error}", path.display())))?;
     // Opening and closing our own file a second time would drop the locks that the store holds on it.
-    let same = match (std::fs::canonicalize(&path), std::fs::canonicalize(store.path())) {
-        (Ok(source), Ok(own)) => source == own,
-        (Err(error), _) => {
-            return Err(Error::invalid("file", format_args!("cannot open {}: {error}", path.display())));
-        }
-        _ => false,
-    };
-    if same {
+    let own = std::fs::metadata(store.path()).map_err(Error::internal)?;
+    if (file.dev(), file.ino()) == (own.dev(), own.ino()) {
         return Err(Error::invalid("file", format_args!("{} is the database of this hearth", path.display())));
     }
     tokio::task::spawn_blocking(move || forum_source::read(&path)).await.map_err(Error::internal)?
@@ -216,17 +235,16 @@ impl Draft {
                 continue;
             }
             let digest = digest(&[&row.title, &row.body, &row.author, &row.created_at.text]);
-            let created_at = match row.created_at.at.or(row.updated_at.at).or(first_reply.get(&row.id).copied()) {
-                Some(at) => at,
-                None => now,
-            };
+            let told = row.created_at.at.or(row.updated_at.at).or(first_reply.get(&row.id).copied());
+            let created_at = told.unwrap_or(now);
             self.newest.insert(row.id, created_at);
             if let Some(here) = self.known(THREAD, row.id, &digest) {
                 self.thread_ids.insert(row.id, here);
                 self.report.threads.known += 1;
                 continue;
             }
-            self.note_time("threads", row.id, "created_at", &row.created_at, created_at);
+            let taken = told.map_or_else(|| "the time of the import".to_owned(), |at| at.to_string());
+            self.note_time("threads", row.id, &row.created_at, &taken);
             if row.updated_at.at.is_none() && !row.updated_at.text.is_empty() {
                 self.problem("threads", row.id, format!("updated_at is no time: {}", shown(&row.updated_at.text)));
             }
@@ -279,7 +297,7 @@ impl Draft {
                 self.report.posts.known += 1;
                 continue;
             }
-            self.note_time("posts", row.id, "created_at", &row.created_at, created_at);
+            self.note_time("posts", row.id, &row.created_at, "that of the post before it");
             let author = self.line("posts", row.id, "author", &row.author, AUTHOR_CHARS, "unknown");
             self.posts.push(NewPost {
                 old_id: Some(row.id),
@@ -380,9 +398,9 @@ impl Draft {
         }
     }
 
-    fn note_time(&mut self, table: &'static str, id: i64, column: &str, moment: &Moment, taken: Timestamp) {
-        if moment.at.is_none() {
-            self.problem(table, id, format!("{column} is no time: {}; taken as {taken}", shown(&moment.text)));
+    fn note_time(&mut self, table: &'static str, id: i64, created_at: &Moment, taken: &str) {
+        if created_at.at.is_none() {
+            self.problem(table, id, format!("created_at is no time: {}; taken as {taken}", shown(&created_at.text)));
         }
     }
 

@@ -8,8 +8,9 @@
 //! Words that begin nowhere are then looked for within words, by a bounded scan.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,13 +21,13 @@ use crate::page::{Limit, Page, decode_cursor, encode_cursor};
 
 const WORDS_MAX: usize = 16;
 /// Hits that are ranked against each other.
-const WINDOW: i64 = 1000;
-/// Posts that a scan looks at, the newest ones.
+const WINDOW: usize = 1000;
+/// Posts that a scan looks at for one page, the newest ones.
 const SCAN: i64 = 50_000;
 const SNIPPET_WORDS: i64 = 32;
 const SNIPPET_CHARS: usize = 400;
 
-/// Where to look.
+/// Where to look
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -59,30 +60,28 @@ enum Position {
     Scan { before: i64 },
 }
 
-const WINDOW_FLOOR: &str = "select rowid from post_text where post_text match ?1 and rowid <= ?2
-                            order by rowid desc limit 1 offset ?3";
-const NEXT_BELOW: &str = "select rowid from post_text where post_text match ?1 and rowid < ?2
-                          order by rowid desc limit 1";
-const RANKS: &str = "select rowid, bm25(post_text, 6.0, 3.0, 1.0) from post_text
-                     where post_text match ?1 and rowid between ?2 and ?3";
-const HIT: &str = "select p.thread_id, p.post_id, t.title, p.author, p.verified, p.created_at,
-                          snippet(post_text, -1, '', '', '…', ?3)
-                   from post_text join posts p on p.post_id = post_text.rowid join threads t using (thread_id)
-                   where post_text match ?1 and post_text.rowid = ?2";
-/// Each pattern of the JSON list ?2 has to be found in one of the columns that ?3 names.
+const RANKS: &str = "select bm25(post_text, 6.0, 3.0, 1.0), rowid from post_text
+                     where post_text match ?1 and rowid <= ?2 order by rowid desc limit ?3";
+/// One pass over the window for all hits of a page: each start of a match gathers its words anew,
+/// so the plus and the cross join keep SQLite from starting one for every number of the list.
+const HITS: &str = "select p.thread_id, p.post_id, t.title, p.author, p.verified, p.created_at,
+                           snippet(post_text, -1, '', '', '…', ?4)
+                    from post_text cross join posts p on p.post_id = post_text.rowid join threads t using (thread_id)
+                    where post_text match ?1 and post_text.rowid between ?2 and ?3
+                      and +post_text.rowid in (select value from json_each(?5))";
+const LAST: &str = "select coalesce(max(post_id), 0) from posts";
+/// Each pattern of the JSON list ?3 has to be found in one of the places that ?4 names.
 const SCANNED: &str = "
     select p.thread_id, p.post_id, t.title, p.author, p.verified, p.created_at,
-           case when ?3 = 'title' then text.title when ?3 = 'author' then text.author
-                when text.body <> '' then text.body else text.title end
-    from (select rowid as post_id, title, author, body from post_text
-          where rowid < ?1 order by rowid desc limit ?4) as text
-    join posts p on p.post_id = text.post_id join threads t on t.thread_id = p.thread_id
-    where not exists (
-        select 1 from json_each(?2) as pattern
+           case when ?4 = 'author' then p.author when ?4 = 'title' or p.body = '' then t.title else p.body end
+    from posts p cross join threads t on t.thread_id = p.thread_id
+    where p.post_id between ?1 and ?2 and not exists (
+        select 1 from json_each(?3) as pattern
         where not (
-            (?3 in ('title', 'all') and text.title like pattern.value escape '\\')
-            or (?3 in ('author', 'all') and text.author like pattern.value escape '\\')
-            or (?3 in ('body', 'all') and text.body like pattern.value escape '\\')
+            (?4 in ('body', 'all') and p.body like pattern.value escape '\\')
+            or (?4 in ('author', 'all') and p.deleted_at is null and p.author like pattern.value escape '\\')
+            or (?4 in ('title', 'all') and t.title like pattern.value escape '\\'
+                and p.post_id = (select min(post_id) from posts where thread_id = p.thread_id))
         )
     )
     order by p.post_id desc limit ?5";
@@ -126,7 +125,7 @@ fn words(text: &str) -> Vec<String> {
 /// The words as an expression for MATCH; a word of nothing but signs is in no index and left out.
 fn expression(words: &[String], within: Within) -> Option<String> {
     let indexed = words.iter().filter(|word| word.chars().any(char::is_alphanumeric));
-    let quoted: Vec<String> = indexed.map(|word| format!("\"{}\"*", word.replace('"', "\"\""))).collect();
+    let quoted: Vec<String> = indexed.map(|word| quoted(word)).collect();
     if quoted.is_empty() {
         return None;
     }
@@ -137,6 +136,12 @@ fn expression(words: &[String], within: Within) -> Option<String> {
     })
 }
 
+/// The word as a text, and as a beginning unless a sign ends it: `10.0.1.` is not `10.0.10`, `c++` not `cron`.
+fn quoted(word: &str) -> String {
+    let beginning = if word.ends_with(char::is_alphanumeric) { "*" } else { "" };
+    format!("\"{}\"{beginning}", word.replace('"', "\"\""))
+}
+
 fn ranked(
     conn: &Connection,
     words: &[String],
@@ -145,39 +150,38 @@ fn ranked(
     top: i64,
     after: Option<(f64, i64)>,
 ) -> Result<Page<Hit>> {
-    let floor: Option<i64> = conn
-        .prepare_cached(WINDOW_FLOOR)?
-        .query_row(params![expression, top, WINDOW - 1], |row| row.get(0))
-        .optional()?;
-    let mut ranks = conn
+    let mut window = conn
         .prepare_cached(RANKS)?
-        .query_map(params![expression, floor.unwrap_or(i64::MIN), top], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .map(|row| row.map(|(post_id, rank): (i64, f64)| (rank, post_id)))
+        .query_map(params![expression, top, WINDOW as i64 + 1], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<Vec<(f64, i64)>>>()?;
-    ranks.sort_by(in_order);
+    let next_window = if WINDOW < window.len() { window.pop() } else { None };
+    window.sort_by(in_order);
     if let Some(after) = after {
-        ranks.retain(|hit| in_order(&after, hit) == Ordering::Less);
+        window.retain(|hit| in_order(&after, hit) == Ordering::Less);
     }
 
-    let more = limit.get() < ranks.len();
-    ranks.truncate(limit.get());
-    let mut statement = conn.prepare_cached(HIT)?;
-    let mut items = Vec::with_capacity(ranks.len());
-    for (_, post_id) in &ranks {
-        let hit = statement.query_row(params![expression, post_id, SNIPPET_WORDS], |row| read_hit(row, words));
-        items.extend(hit.optional()?);
-    }
-
-    let next = match (more, ranks.last(), floor) {
+    let more = limit.get() < window.len();
+    window.truncate(limit.get());
+    let next = match (more, window.last(), next_window) {
         (true, Some(&(rank, post_id)), _) => Some(Position::Ranked { top, after: Some((rank.to_bits(), post_id)) }),
-        (false, _, Some(floor)) => conn
-            .prepare_cached(NEXT_BELOW)?
-            .query_row(params![expression, floor], |row| row.get(0))
-            .optional()?
-            .map(|top| Position::Ranked { top, after: None }),
+        (false, _, Some((_, top))) => Some(Position::Ranked { top, after: None }),
         _ => None,
     };
+    let items = read_hits(conn, words, expression, &window)?;
     Ok(Page { items, next_cursor: next.map(|position| encode_cursor(&position)) })
+}
+
+/// The posts behind the ranks, in their order.
+fn read_hits(conn: &Connection, words: &[String], expression: &str, ranks: &[(f64, i64)]) -> Result<Vec<Hit>> {
+    let order: HashMap<i64, usize> = ranks.iter().enumerate().map(|(index, (_, post_id))| (*post_id, index)).collect();
+    let (Some(lowest), Some(highest)) = (order.keys().min(), order.keys().max()) else { return Ok(Vec::new()) };
+    let numbers = json(&order.keys().collect::<Vec<_>>());
+    let mut hits = conn
+        .prepare_cached(HITS)?
+        .query_map(params![expression, lowest, highest, SNIPPET_WORDS, numbers], |row| read_hit(row, words))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    hits.sort_by_key(|hit| order.get(&hit.post_id));
+    Ok(hits)
 }
 
 /// Better ranks, which are lower, come first, and newer posts among equals.
@@ -186,13 +190,21 @@ fn in_order(a: &(f64, i64), b: &(f64, i64)) -> Ordering {
 }
 
 fn scan(conn: &Connection, words: &[String], within: Within, limit: Limit, before: i64) -> Result<Page<Hit>> {
-    let patterns: Vec<String> = words.iter().map(|word| pattern(word)).collect();
-    let patterns = serde_json::to_string(&patterns).expect("a list of texts is JSON");
+    let patterns = json(&words.iter().map(|word| pattern(word)).collect::<Vec<_>>());
+    let last: i64 = conn.prepare_cached(LAST)?.query_row([], |row| row.get(0))?;
+    let newest = last.min(before.saturating_sub(1));
+    let oldest = newest.saturating_sub(SCAN);
     let hits = conn
         .prepare_cached(SCANNED)?
-        .query_map(params![before, patterns, within.word(), SCAN, limit.get() as i64 + 1], |row| read_hit(row, words))?
+        .query_map(params![oldest, newest, patterns, within.word(), limit.get() as i64 + 1], |row| {
+            read_hit(row, words)
+        })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(Page::of(hits, limit, |last| Position::Scan { before: last.post_id }))
+}
+
+fn json(list: &impl Serialize) -> String {
+    serde_json::to_string(list).expect("a list of texts or numbers is JSON")
 }
 
 /// The word anywhere in a text, its wildcards taken literally.
@@ -247,7 +259,7 @@ mod tests {
         assert_eq!(typed, ["nas", "\"OR\"", "body:x", "ab", "--", "NEAR("]);
         assert_eq!(
             expression(&typed, Within::Title).unwrap(),
-            "{title} : (\"nas\"* AND \"\"\"OR\"\"\"* AND \"body:x\"* AND \"ab\"* AND \"NEAR(\"*)"
+            "{title} : (\"nas\"* AND \"\"\"OR\"\"\" AND \"body:x\"* AND \"ab\"* AND \"NEAR(\")"
         );
         assert_eq!(expression(&words("-- \u{1f600}"), Within::All), None);
         assert_eq!(words(&"w ".repeat(99)).len(), WORDS_MAX);

@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::http::problem;
-use super::rest::takes_body;
+use super::rest::{self, takes_body};
 use crate::app::Caller;
 use crate::error::{Body, Code};
 use crate::registry::{Described, Effect, Registry};
@@ -99,11 +99,11 @@ fn parameters(tool: &Described) -> Value {
     }
     let text = |description: &str, max: u32| json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": "^[!-~]+$", "description": description });
     if tool.entry.effect != Effect::Read {
-        let schema = text("The same as `request_id`: a repeated call is answered, not run again", 128);
+        let schema = text("The `request_id`: a call that is repeated with it is answered and not run again", 128);
         parameters.push(parameter("Idempotency-Key", "header", false, &schema));
     }
     if tool.entry.effect == Effect::Destructive {
-        let schema = text("The same as `approval_id`", 64);
+        let schema = text("The `approval_id` that a person has approved", 64);
         parameters.push(parameter("X-Hearth-Approval", "header", false, &schema));
     }
     if tool.method == Method::GET {
@@ -156,8 +156,10 @@ fn responses(tool: &Described) -> Value {
     responses
 }
 
+/// The tool's own fields; what the gate reads beside them is documented as headers.
 fn properties(tool: &Described) -> impl Iterator<Item = (&String, &Value)> {
-    tool.input.get("properties").and_then(Value::as_object).into_iter().flatten()
+    let all = tool.input.get("properties").and_then(Value::as_object).into_iter().flatten();
+    all.filter(|(name, _)| !rest::HEADERS.iter().any(|(_, field)| field == name))
 }
 
 fn required(tool: &Described) -> impl Iterator<Item = &str> {

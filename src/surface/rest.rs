@@ -18,9 +18,8 @@ use crate::app::Caller;
 use crate::error::{Code, Error, Result};
 use crate::registry::{Call, Described, Effect, Registry, coerce};
 
-/// Beside the body or the query, where an agent would write them: the fields that proxies and clients know as headers.
-pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-pub const APPROVAL: &str = "x-hearth-approval";
+/// The fields that the gate reads, which HTTP has headers for; they may stand among the tool's own fields, too.
+pub const HEADERS: [(&str, &str); 2] = [("idempotency-key", "request_id"), ("x-hearth-approval", "approval_id")];
 
 type Texts = BTreeMap<String, Vec<String>>;
 
@@ -113,7 +112,7 @@ async fn input(tool: &Described, parts: &mut request::Parts, body: Body) -> Resu
         }
         input.insert(name, value);
     }
-    for (header, field) in [(IDEMPOTENCY_KEY, "request_id"), (APPROVAL, "approval_id")] {
+    for (header, field) in HEADERS {
         let Some(text) = header_text(&parts.headers, header)? else {
             continue;
         };

@@ -11,8 +11,9 @@ use hearth::store::forum::{self, Post, Signature, Thread};
 use hearth::store::forum_search::{self, Within};
 use hearth::store::migrate::SCHEMA;
 use rusqlite::Connection;
+use serde_json::json;
 
-use crate::support::TestApp;
+use crate::support::{TestApp, person};
 
 const OLD_SCHEMA: &str = "
     create table threads (
@@ -37,13 +38,14 @@ impl Home {
         let path = self.folder().join("forum %?#.db");
         let _ = std::fs::remove_file(&path);
         let db = Connection::open(&path).unwrap();
+        db.pragma_update(None, "foreign_keys", false).unwrap();
         db.execute_batch(OLD_SCHEMA).unwrap();
         db.execute_batch(rows).unwrap();
         path
     }
 
     async fn import(&self, path: &Path, mode: Mode) -> Result<Report, hearth::error::Error> {
-        import_forum(&self.0.app.store, path, at("2026-03-01"), mode).await
+        import_forum(&self.0.app, &person(), path, mode).await
     }
 
     async fn count(&self) -> (i64, i64) {
@@ -128,6 +130,12 @@ async fn a_dry_run_says_the_same_and_writes_nothing() {
     assert!(dry.to_string().starts_with("would import 2 threads and 4 posts\n"), "{dry}");
     let wet = home.import(&old, Mode::Write).await.unwrap();
     assert_eq!(wet, Report { written: true, ..dry });
+    let audit = home.0.ok(&person(), "audit_list", json!({ "tool": "import_forum" })).await;
+    assert_eq!(
+        (&audit["items"][0]["principal"], &audit["items"][0]["reason"]),
+        (&json!("owner"), &json!("2 threads, 4 posts"))
+    );
+    assert_eq!(audit["items"].as_array().unwrap().len(), 1, "a dry run leaves no row");
     assert_eq!(home.count().await, (2, 6));
 }
 
@@ -274,9 +282,11 @@ async fn older_files_may_lack_columns() {
          insert into threads values (1, 'bare'); insert into posts values (1, '1'), (1, '1'), (null, 'x');",
     )
     .unwrap();
+    let dry = home.import(&path, Mode::DryRun).await.unwrap();
     let report = home.import(&path, Mode::Write).await.unwrap();
+    assert_eq!(report, Report { written: true, ..dry });
     assert_eq!((report.threads.imported, report.posts.imported, report.posts.skipped), (1, 1, 2));
-    assert_eq!(home.thread(1).await.0.created_at, at("2026-03-01"), "the time of the import");
+    assert!(home.0.app.started_at <= home.thread(1).await.0.created_at, "the time of the import");
 }
 
 #[tokio::test]

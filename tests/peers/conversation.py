@@ -146,7 +146,8 @@ async def forum(peer):
     check(unread is not None, "a new thread is new to a reader")
     same(unread["new_posts"], 2, "new posts of the thread")
     marked = await peer.must("forum_mark_read", thread_id=thread["thread_id"], reader=reader)
-    same(marked["reader"], reader, "reader")
+    # Two callers that name their readers alike do not mark each other's posts.
+    check(marked["reader"].endswith(reader), f"reader: {marked}")
     same(await new(), None, "what is marked read is no longer new")
     later = await peer.must("forum_reply", thread_id=thread["thread_id"], author="scribe", body="Thanks")
     unread = await new()

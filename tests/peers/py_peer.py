@@ -15,8 +15,8 @@ from conversation import Peer, fill_form
 
 # Subscribing as the 2025 revisions do is deprecated in the SDK and still what most clients send.
 warnings.simplefilter("ignore")
-# The SDK warns of any answer to DELETE but 200, though the specification leaves it open.
-logging.getLogger("mcp").setLevel(logging.ERROR)
+# The SDK logs every answer to DELETE but 200, and messages that come while it closes; what matters is raised.
+logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 def bearer(token):

@@ -42,6 +42,8 @@ async function connected(door, token, action, scenario) {
   const transport = doors[door](token);
   await client.connect(transport);
   try {
+    // From here on the SDK holds every answer, refusals too, against the schema that the tool promised.
+    await client.listTools();
     await scenario(client, { asked, updated });
     if (transport.terminateSession) await transport.terminateSession();
   } finally {

@@ -245,8 +245,14 @@ fn next_free(conn: &Connection, network: &Network) -> Result<IpAddr> {
         }
         n_walked += 1;
     }
-    if last < candidate || n_walked == WALK {
-        let (name, cidr) = (&network.range.name, network.range.cidr);
+    let (name, cidr) = (&network.range.name, network.range.cidr);
+    if n_walked == WALK {
+        return Err(Error::conflict(format_args!(
+            "network `{name}` ({cidr}) has no gap in its first {WALK} addresses"
+        ))
+        .with_hint("name the address to allocate"));
+    }
+    if last < candidate {
         return Err(Error::conflict(format_args!("network `{name}` ({cidr}) has no free address"))
             .with_hint("inventory_release_ip frees one; a smaller DHCP range leaves more"));
     }

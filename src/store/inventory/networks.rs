@@ -161,13 +161,16 @@ impl Network {
     }
 
     fn usage(&self, conn: &Connection) -> Result<Usage> {
-        let sql = "select count(*) from addresses join networks using (network_id) where networks.name = ?1";
-        let allocated = conn.prepare_cached(sql)?.query_row([&self.range.name], |row| row.get(0))?;
         let free = match self.range.cidr {
             IpNet::V4(_) => Some(addresses::free(conn, self)?),
             IpNet::V6(_) => None,
         };
-        Ok(Usage { allocated, free })
+        Ok(Usage { allocated: self.n_allocated(conn)?, free })
+    }
+
+    fn n_allocated(&self, conn: &Connection) -> Result<i64> {
+        let sql = "select count(*) from addresses join networks using (network_id) where networks.name = ?1";
+        Ok(conn.prepare_cached(sql)?.query_row([&self.range.name], |row| row.get(0))?)
     }
 
     fn check_within(&self, field: &str, ip: Option<IpAddr>) -> Result<()> {
@@ -209,10 +212,6 @@ impl Network {
             self.range.name, self.range.cidr
         ))
         .with_hint("inventory_release_ip takes them back"))
-    }
-
-    fn n_allocations(&self, conn: &Connection) -> Result<i64> {
-        Ok(self.usage(conn)?.allocated)
     }
 }
 
@@ -337,10 +336,13 @@ impl Record for Network {
     }
 
     fn check_removal(&self, conn: &Connection) -> Result<()> {
-        match self.n_allocations(conn)? {
+        match self.n_allocated(conn)? {
             0 => Ok(()),
-            n => Err(Error::conflict(format_args!("network `{}` has {n} allocated addresses", self.range.name))
-                .with_hint("inventory_get_network names them and inventory_release_ip takes them back")),
+            n => Err(Error::conflict(format_args!(
+                "network `{}` still has {n} of its addresses allocated",
+                self.range.name
+            ))
+            .with_hint("inventory_get_network names them and inventory_release_ip takes them back")),
         }
     }
 

@@ -1,14 +1,16 @@
-//! What the command line asks over the unix socket: the list of tools, and a call by name.
+//! What the command line asks over the unix socket: the list of tools, a call by name, an import.
 //!
-//! The same two functions serve the command line when no server runs.
+//! The same functions serve the command line when no server runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 use super::problem;
 use crate::app::Caller;
 use crate::error::{Code, Error, Result};
+use crate::import::forum::{self, Mode};
 use crate::registry::{Call, Described, Registry, coerce};
 use crate::surface::openapi::effect_word;
 
 pub const CALL: &str = "/local/call";
 pub const TOOLS: &str = "/local/tools";
+pub const IMPORT_FORUM: &str = "/local/import/forum";
 
 /// A call as it was typed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -46,17 +50,39 @@ pub struct Shown {
     pub input: Map<String, Value>,
 }
 
+/// A forum.db to import; the server runs as the same user, and so reads the same files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForumFile {
+    pub file: PathBuf,
+    pub dry_run: bool,
+}
+
+/// What an import did, for programs and for people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Imported {
+    pub report: Value,
+    pub text: String,
+}
+
 pub fn router(registry: &Arc<Registry>) -> Router {
-    let (calling, listing) = (Arc::clone(registry), Arc::clone(registry));
+    let (calling, listing, importing) = (Arc::clone(registry), Arc::clone(registry), Arc::clone(registry));
     Router::new()
         .route(
             CALL,
             post(move |Extension(caller): Extension<Arc<Caller>>, body: Bytes| async move {
-                respond(match serde_json::from_slice(&body) {
+                respond(match read(&body) {
                     Ok(asked) => call(&calling, &caller, asked).await,
-                    Err(error) => {
-                        Err(Error::new(Code::InvalidInput, format_args!("the call is not readable: {error}")))
-                    }
+                    Err(error) => Err(error),
+                })
+            }),
+        )
+        .route(
+            IMPORT_FORUM,
+            post(move |Extension(caller): Extension<Arc<Caller>>, body: Bytes| async move {
+                respond(match read(&body) {
+                    Ok(asked) => import_forum(&importing, &caller, &asked).await,
+                    Err(error) => Err(error),
                 })
             }),
         )
@@ -64,6 +90,12 @@ pub fn router(registry: &Arc<Registry>) -> Router {
             TOOLS,
             get(move |Extension(caller): Extension<Arc<Caller>>| async move { Json(tools(&listing, &caller)) }),
         )
+}
+
+pub async fn import_forum(registry: &Registry, caller: &Caller, asked: &ForumFile) -> Result<Imported> {
+    let mode = if asked.dry_run { Mode::DryRun } else { Mode::Write };
+    let report = forum::import_forum(&registry.app, caller, &asked.file, mode).await?;
+    Ok(Imported { text: report.to_string(), report: serde_json::to_value(&report).map_err(Error::internal)? })
 }
 
 pub async fn call(registry: &Arc<Registry>, caller: &Arc<Caller>, asked: Asked) -> Result<Value> {
@@ -92,7 +124,12 @@ pub fn tools(registry: &Registry, caller: &Caller) -> Vec<Shown> {
     registry.offered(caller).map(shown).collect()
 }
 
-fn respond(result: Result<Value>) -> Response {
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body)
+        .map_err(|error| Error::new(Code::InvalidInput, format_args!("what is asked is not readable: {error}")))
+}
+
+fn respond<T: Serialize>(result: Result<T>) -> Response {
     match result {
         Ok(output) => Json(output).into_response(),
         Err(error) => problem::respond(&error),

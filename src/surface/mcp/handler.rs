@@ -188,7 +188,7 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let _busy = self.busy(&cx.extensions);
+        let _busy = (self.busy(&cx.extensions), self.shared.running());
         call::call(self, request, cx).await
     }
 

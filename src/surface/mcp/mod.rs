@@ -12,6 +12,7 @@ mod elicit;
 mod events;
 mod guarded;
 mod handler;
+mod lean;
 mod outbox;
 mod prompts;
 mod refuse;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use axum::Router;
 use rmcp::model::{RequestStateCodec, Tool};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::conformance::Fixtures;
@@ -45,6 +47,8 @@ use crate::store::sessions as rows;
 
 pub use stdio::{serve_socket, serve_stdio};
 
+/// How long an answer takes from the tool to the wire.
+const LAST_WORD: Duration = Duration::from_millis(50);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Sessions that nobody came back to for so long are forgotten.
@@ -69,7 +73,12 @@ struct Shared {
     /// Seals what a client holds for us between two rounds of a call.
     codec: RequestStateCodec,
     fixtures: Option<Fixtures>,
+    /// Calls that run.
+    calls: watch::Sender<usize>,
 }
+
+/// A call that runs, until it is dropped.
+struct Running<'a>(&'a Shared);
 
 /// Whether the tools that the conformance suite calls are there; never in normal use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +99,7 @@ impl Mcp {
             tools: registry.all().map(|tool| (tool.entry.name, tools::describe(tool))).collect(),
             codec: RequestStateCodec::try_new(app.keys.state.expose().to_vec()).map_err(Error::internal)?,
             fixtures: (offer == Offer::WithFixtures).then(Fixtures::default),
+            calls: watch::channel(0).0,
             roster: Arc::clone(&roster),
             watchers: Arc::clone(&watchers),
             registry,
@@ -109,9 +119,26 @@ impl Mcp {
         mcp.merge(sse).layer(body)
     }
 
+    /// Lets calls that run end, so that their clients hear the answer before the streams end.
+    pub async fn finish_calls(&self, within: Duration) {
+        let mut calls = self.shared.calls.subscribe();
+        if *calls.borrow() == 0 {
+            return;
+        }
+        let done = async { drop(calls.wait_for(|running| *running == 0).await) };
+        if tokio::time::timeout(within, done).await.is_ok() {
+            tokio::time::sleep(LAST_WORD).await;
+        }
+    }
+
+    /// Ends every stream and session in memory.
+    pub fn end_streams(&self) {
+        self.ct.cancel();
+    }
+
     /// Writes what clients may come back for; the last thing before the store is closed.
     pub async fn close(&self) -> Result<()> {
-        self.ct.cancel();
+        self.end_streams();
         self.note_use().await?;
         self.events.save(Which::Every).await
     }
@@ -170,7 +197,18 @@ impl Shared {
         Handler::new(Arc::clone(self), caller)
     }
 
+    fn running(&self) -> Running<'_> {
+        self.calls.send_modify(|running| *running += 1);
+        Running(self)
+    }
+
     fn now(&self) -> Timestamp {
         self.registry.app.clock.now()
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.calls.send_modify(|running| *running -= 1);
     }
 }

@@ -125,7 +125,8 @@ impl Watchers {
                 }
             }));
         }
-        for sink in self.sinks().values().cloned() {
+        for sink in self.sinks().values() {
+            let sink = sink.clone();
             let (uris, list) =
                 (news.of_interest(sink.accepted().resource_subscriptions.as_deref().unwrap_or_default()), news.list());
             letters.push(Box::pin(async move {

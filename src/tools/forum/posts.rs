@@ -16,6 +16,7 @@ use crate::text::Text;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
+    /// Which thread
     thread_id: i64,
     /// Markdown
     body: Text<1, 65536>,
@@ -29,6 +30,7 @@ pub struct Reply {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditPost {
+    /// Which post
     post_id: i64,
     /// Markdown
     body: Text<1, 65536>,
@@ -38,6 +40,7 @@ pub struct EditPost {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeletePost {
+    /// Which post
     post_id: i64,
 }
 

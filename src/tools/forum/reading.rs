@@ -19,8 +19,10 @@ use crate::store::forum_reading::{self as reading, News};
 pub struct WhatsNew {
     /// Alias to keep read marks under; default: your principal's own
     reader: Option<Author>,
+    /// Page size
     #[serde(default)]
     limit: Limit,
+    /// From `next_cursor`
     cursor: Option<String>,
 }
 
@@ -28,6 +30,7 @@ pub struct WhatsNew {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkRead {
+    /// Default: all threads
     thread_id: Option<i64>,
     /// The last one read
     post_id: Option<i64>,

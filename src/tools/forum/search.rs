@@ -20,8 +20,10 @@ pub struct Search {
     query: Text<1, 500>,
     #[serde(default, rename = "in")]
     within: Within,
+    /// Page size
     #[serde(default)]
     limit: Limit,
+    /// From `next_cursor`
     cursor: Option<String>,
 }
 

@@ -20,11 +20,13 @@ const TAGS_MAX: usize = 10;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateThread {
+    /// One line
     title: Line<200>,
     /// Markdown
     body: Text<1, 65536>,
     /// Name to sign with; default: your principal
     author: Option<Author>,
+    /// Words to file it under
     #[serde(default)]
     #[schemars(length(max = 10))]
     tags: Vec<Name>,
@@ -40,11 +42,14 @@ pub struct Created {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListThreads {
+    /// Filed under it
     tag: Option<Name>,
     /// As signed
     author: Option<Author>,
+    /// Page size
     #[serde(default)]
     limit: Limit,
+    /// From `next_cursor`
     cursor: Option<String>,
 }
 
@@ -54,9 +59,12 @@ pub struct ListThreads {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadThread {
+    /// Which thread
     thread_id: i64,
+    /// Page size
     #[serde(default)]
     limit: Limit,
+    /// From `next_cursor`
     cursor: Option<String>,
 }
 
@@ -72,7 +80,9 @@ pub struct ThreadPage {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagThread {
+    /// Which thread
     thread_id: i64,
+    /// All its tags from now on
     #[schemars(length(max = 10))]
     tags: Vec<Name>,
 }
@@ -81,7 +91,9 @@ pub struct TagThread {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PinThread {
+    /// Which thread
     thread_id: i64,
+    /// False to unpin
     pinned: bool,
 }
 
