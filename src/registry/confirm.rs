@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::app::{App, Context};
 use crate::error::{Code, Error, Result};
 use crate::id;
+use crate::registry::fence;
 use crate::store::approvals::{self, Approval};
 
 /// What a destructive call would do.
@@ -40,7 +41,9 @@ pub enum Decision {
 /// Writes down the plan for a person, and makes the error that carries it to the caller.
 pub(super) async fn propose(cx: &Context, input: &Value, plan: Plan) -> Result<Error> {
     let now = cx.now();
-    let shown = serde_json::to_value(&plan).map_err(Error::internal)?;
+    let mut shown = serde_json::to_value(&plan).map_err(Error::internal)?;
+    // The plan leaves inside an error, which is not cleaned as answers are.
+    fence::clean_value(&mut shown);
     let approval = Approval {
         approval_id: id::approval_id(),
         principal: cx.caller.principal.clone(),
