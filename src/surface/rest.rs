@@ -168,7 +168,7 @@ fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, 
     Ok(fields)
 }
 
-fn is_json(media_type: &HeaderValue) -> bool {
+pub fn is_json(media_type: &HeaderValue) -> bool {
     let Ok(text) = media_type.to_str() else {
         return false;
     };

@@ -10,7 +10,11 @@ pub fn refuse(error: &Error) -> Response {
     if error.code.is_protocol_error() {
         tracing::error!(cause = error.chain(), "an MCP request failed: {error}");
     }
-    let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    refuse_as(StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error)
+}
+
+/// For what HTTP tells apart more finely than the codes do.
+pub fn refuse_as(status: StatusCode, error: &Error) -> Response {
     let body = error.body();
     let wait = body.retry_after_s;
     let mut response = (status, Json(body)).into_response();

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use rmcp::ServiceExt;
 use rmcp::model::{
     ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta, InitializeRequestParams, InitializedNotification,
@@ -29,12 +29,13 @@ use tokio_util::sync::{CancellationToken, PollSender};
 use super::Shared;
 use super::handler::SessionKey;
 use super::outbox::Outbox;
-use super::refuse::refuse;
+use super::refuse::{refuse, refuse_as};
 use crate::app::Caller;
 use crate::app::limiter::Class;
 use crate::error::{Code, Error, Result};
 use crate::id;
 use crate::store::sessions;
+use crate::surface::rest::is_json;
 
 const QUEUE: usize = 64;
 /// How long a message waits for a service that is not reading.
@@ -80,6 +81,11 @@ async fn open(State(sse): State<Arc<Sse>>, parts: Parts) -> Response {
 }
 
 async fn message(State(sse): State<Arc<Sse>>, Query(target): Query<Target>, parts: Parts, body: Bytes) -> Response {
+    // Any web page may send the other types without asking first.
+    if !parts.headers.get(header::CONTENT_TYPE).is_some_and(is_json) {
+        let error = Error::new(Code::InvalidInput, "the body has to be `application/json`");
+        return refuse_as(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error);
+    }
     match sse.receive(&target.session_id, parts, &body).await {
         Ok(()) => (StatusCode::ACCEPTED, "Accepted").into_response(),
         Err(error) => refuse(&error),
