@@ -15,6 +15,7 @@ mod inventory;
 mod mcp;
 mod registry;
 mod rest;
+mod security;
 mod store;
 mod support;
 mod tidy;
