@@ -79,6 +79,28 @@ impl<T> Page<T> {
     }
 }
 
+impl<T: Serialize> Page<T> {
+    /// About 8,000 tokens of JSON, which is what a model can take in at once.
+    const BYTES: usize = 24 << 10;
+
+    /// Like [`Page::of`], but ends early, after at least one item, where the items grow long.
+    pub fn bounded<K: Serialize>(mut rows: Vec<T>, limit: Limit, key: impl FnOnce(&T) -> K) -> Page<T> {
+        let mut bytes = 0;
+        let fitting = rows.iter().take_while(|row| {
+            let before = bytes;
+            bytes += serde_json::to_string(row).map_or(0, |json| json.len());
+            before == 0 || bytes <= Page::<T>::BYTES
+        });
+        let fitting = fitting.count();
+        if limit.get() <= fitting || fitting == rows.len() {
+            return Page::of(rows, limit, key);
+        }
+        rows.truncate(fitting);
+        let next_cursor = rows.last().map(|last| encode_cursor(&key(last)));
+        Page { items: rows, next_cursor }
+    }
+}
+
 /// A position in a list, opaque to the caller.
 pub fn encode_cursor(key: &impl Serialize) -> String {
     let json = serde_json::to_vec(key).expect("a cursor key is plain data");
@@ -109,6 +131,17 @@ mod tests {
         let key: (i32, String) = decode_cursor(page.next_cursor.as_deref()).unwrap().unwrap();
         assert_eq!(key, (2, "x".to_owned()));
         assert!(Page::of(vec![1, 2], limit, |n| *n).next_cursor.is_none());
+    }
+
+    #[test]
+    fn a_page_of_long_items_ends_early_and_goes_on() {
+        let long = || vec!["x".repeat(10_000); 5];
+        let page = Page::bounded(long(), Limit::try_from(4).unwrap(), |_| 2);
+        assert_eq!((page.items.len(), page.next_cursor.is_some()), (2, true));
+        let page = Page::bounded(vec!["x".repeat(100_000)], Limit::default(), |_| 1);
+        assert_eq!((page.items.len(), page.next_cursor.is_some()), (1, false));
+        let page = Page::bounded(vec!["x".to_owned(); 3], Limit::try_from(2).unwrap(), |_| 2);
+        assert_eq!((page.items.len(), page.next_cursor.is_some()), (2, true));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! cut-off end. Who holds the root key from some moment on can forge what comes after.
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::clock::Timestamp;
@@ -31,7 +32,7 @@ pub struct Record {
 }
 
 /// A stored row of the chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Stored {
     pub seq: i64,
     pub at: Timestamp,
@@ -44,6 +45,7 @@ pub struct Stored {
     pub reason: Option<String>,
     pub input_digest: Option<String>,
     pub count: Option<i64>,
+    #[serde(skip)]
     mac: Vec<u8>,
 }
 
@@ -214,7 +216,7 @@ pub fn list(conn: &Connection, filter: &Filter, before: Option<i64>, limit: Limi
         Stored::read,
     )?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Page::of(rows, limit, |row| row.seq))
+    Ok(Page::bounded(rows, limit, |row| row.seq))
 }
 
 /// Fails unless `key` is the one that the chain was begun with, as far as its first row tells.

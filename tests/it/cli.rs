@@ -289,3 +289,22 @@ fn a_forum_is_imported_through_the_server_or_without() {
     let alone = tempfile::tempdir().unwrap();
     assert!(hearth(alone.path(), &["import", "forum", path]).status.success());
 }
+
+#[test]
+fn what_it_keeps_is_for_its_owner_alone() {
+    use std::os::unix::fs::MetadataExt;
+
+    let server = Server::start();
+    server.hearth(&["call", "forum_create_thread", "title=a", "body=b"]);
+    let mut seen = 0;
+    for entry in std::fs::read_dir(server.data()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        // The configuration is the test's own file.
+        if name != "hearth.toml" {
+            assert_eq!(entry.metadata().unwrap().mode() & 0o077, 0, "{name}");
+            seen += 1;
+        }
+    }
+    assert!(5 <= seen, "database, log, lock and sockets");
+}

@@ -93,7 +93,7 @@ pub fn list(conn: &Connection, filter: &Filter, before: Option<i64>, limit: Limi
     let mut statement = conn.prepare_cached(if filter.name.is_some() { LIST_OF_NAME } else { LIST })?;
     let rows = statement.query_map(&values[..], Change::read)?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Page::of(rows, limit, |change| change.change_id))
+    Ok(Page::bounded(rows, limit, |change| change.change_id))
 }
 
 impl Change {

@@ -171,7 +171,7 @@ pub fn list<R: Record>(
     let first: [&dyn ToSql; 2] = [&after, &n_rows];
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(first.iter().chain(filter)), R::read)?;
-    let page = Page::of(rows.collect::<rusqlite::Result<Vec<R>>>()?, limit, |record| record.name().to_owned());
+    let page = Page::bounded(rows.collect::<rusqlite::Result<Vec<R>>>()?, limit, |record| record.name().to_owned());
     let items = page.items.into_iter().map(|record| record.brief(conn)).collect::<Result<Vec<_>>>()?;
     Ok(Page { items, next_cursor: page.next_cursor })
 }
