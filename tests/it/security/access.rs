@@ -93,7 +93,7 @@ fn a_token_is_in_no_file_no_log_and_no_answer() {
     for path in ["/api/audit", "/api/inventory/changes", "/api/system/info", "/metrics"] {
         assert!(!server.get_as(&token, path).text().contains(secret), "{path}");
     }
-    let verify = || {
+    let verify = |server: &Server| {
         let mut files: Vec<_> = std::fs::read_dir(server.data()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.push(server.dir.path().join("log"));
         let mut n_read = 0;
@@ -105,10 +105,23 @@ fn a_token_is_in_no_file_no_log_and_no_answer() {
         }
         assert!(10_000 < n_read);
     };
-    verify();
+    verify(&server);
+    // What clients may have missed is written at the end.
     server.stop();
+    verify(&server);
     let mut files = std::fs::read_dir(server.data()).unwrap();
-    assert!(files.any(|entry| entry.unwrap().path().extension().is_some_and(|kind| kind == "db" || kind == "sqlite")));
+    assert!(files.any(|entry| entry.unwrap().path().extension().is_some_and(|kind| kind == "db")));
+}
+
+#[test]
+fn a_token_is_not_taken_from_the_command_line() {
+    let server = Server::start();
+    let token = server.token("a", 4);
+    for args in [&["mcp", "--token", &token][..], &["mcp", &token], &["call", "system_whoami", "--token", &token]] {
+        let output = server.hearth(args);
+        assert!(!output.status.success(), "{args:?}");
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
 }
 
 #[test]

@@ -91,13 +91,17 @@ struct Listener {
 
 impl Listener {
     fn open(server: &Server, token: &str) -> (Listener, String) {
-        let mut stream = server.connect();
         let head = format!("Host: {}\r\nAuthorization: Bearer {token}\r\n", server.address);
-        stream.write_all(format!("GET /sse HTTP/1.1\r\n{head}\r\n").as_bytes()).unwrap();
-        let mut listener = Listener { stream, text: String::new() };
+        let mut listener = Listener::ask(server, &format!("GET /sse HTTP/1.1\r\n{head}\r\n"));
         let endpoint = listener.until("data: /messages");
         let endpoint = format!("/messages{}", endpoint.split("data: /messages").nth(1).unwrap().trim());
         (listener, endpoint)
+    }
+
+    fn ask(server: &Server, request: &str) -> Listener {
+        let mut stream = server.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        Listener { stream, text: String::new() }
     }
 
     /// The line that holds a text, once it has come.
