@@ -31,7 +31,8 @@ impl Answer {
     /// The JSON-RPC message, which may come as the only event of a stream.
     pub fn message(&self) -> anyhow::Result<serde_json::Value> {
         let text = std::str::from_utf8(&self.body)?;
-        let data = text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim).find(|data| !data.is_empty());
+        let data =
+            text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim).find(|data| !data.is_empty());
         serde_json::from_str(data.unwrap_or(text)).with_context(|| format!("status {}, body {text}", self.status))
     }
 }

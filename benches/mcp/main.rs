@@ -100,7 +100,11 @@ async fn agree(servers: &[Server], files: &Files, token: &str) -> anyhow::Result
     }
     for (tool, answer) in TOOLS.iter().zip(expected) {
         let bytes = answer.map_or(0, |answer| answer.to_string().len());
-        println!("`{}` answers {} bytes of JSON, as text and as structured content", tool.name, shared::figure(bytes as f64));
+        println!(
+            "`{}` answers {} bytes of JSON, as text and as structured content",
+            tool.name,
+            shared::figure(bytes as f64)
+        );
     }
     println!();
     Ok(())
@@ -113,13 +117,7 @@ async fn start(server: Server, files: &Files) -> anyhow::Result<(Process, Socket
     Ok((process, address, took))
 }
 
-async fn round(
-    server: Server,
-    files: &Files,
-    token: &str,
-    time: Duration,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+async fn round(server: Server, files: &Files, token: &str, time: Duration, report: &mut Report) -> anyhow::Result<()> {
     let is_python = matches!(server, Server::FastMcp | Server::FastMcpSse);
     for _ in 1..if is_python { 1 } else { STARTS } {
         let (process, _, took) = start(server, files).await?;

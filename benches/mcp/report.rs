@@ -101,7 +101,8 @@ impl Report {
             head.extend(CLIENTS.map(|clients| format!("`{}`, {clients}", tool.name)));
         }
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
-        let mut table = Table::new("Paired ratios, round by round: × faster than FastMCP, ÷ slower than bare axum", &head);
+        let mut table =
+            Table::new("Paired ratios, round by round: × faster than FastMCP, ÷ slower than bare axum", &head);
         for (way, peer, peer_way) in PAIRS {
             let mut row = vec![format!("{}: {}, {}", way.name(), peer.name(), peer_way.name())];
             for tool in TOOLS {
@@ -123,7 +124,8 @@ impl Report {
     }
 
     fn lives(&self) -> Table {
-        let head = ["", "exec to first answer, ms", "stdio: exec to first tools/list, ms", "idle, MB", "after the load, MB"];
+        let head =
+            ["", "exec to first answer, ms", "stdio: exec to first tools/list, ms", "idle, MB", "after the load, MB"];
         let mut table = Table::new("Starting, and memory", &head);
         for (server, Life { start, stdio, idle, loaded }) in &self.lives {
             let name = match server {

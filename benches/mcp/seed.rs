@@ -41,9 +41,11 @@ pub async fn seed(folder: &Path) -> anyhow::Result<String> {
         call("inventory_put_host", host).await?;
     }
     for (index, name) in ["media", "photos", "backup"].iter().enumerate() {
-        call("inventory_put_vm", json!({ "name": name, "host": "nas", "vmid": 100 + index, "status": "running" })).await?;
+        call("inventory_put_vm", json!({ "name": name, "host": "nas", "vmid": 100 + index, "status": "running" }))
+            .await?;
         let place = format!("vm:{name}");
-        call("inventory_put_service", json!({ "name": format!("{name}-web"), "kind": "web", "runs_on": place })).await?;
+        call("inventory_put_service", json!({ "name": format!("{name}-web"), "kind": "web", "runs_on": place }))
+            .await?;
     }
     for (name, port) in [("smb", 445), ("nfs", 2049)] {
         let service = json!({ "name": name, "kind": "share", "runs_on": "host:nas", "port": port });

@@ -19,8 +19,7 @@ pub enum Server {
     BareHeld,
 }
 
-pub const ALL: [Server; 5] =
-    [Server::Hearth, Server::FastMcp, Server::FastMcpSse, Server::Bare, Server::BareHeld];
+pub const ALL: [Server; 5] = [Server::Hearth, Server::FastMcp, Server::FastMcpSse, Server::Bare, Server::BareHeld];
 
 /// Where the files are.
 pub struct Files {

@@ -42,8 +42,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Table> {
     }
     store.close().await?;
 
-    let mut table =
-        Table::new("Point reads by key", &["", "reads/s", "µs a read", "÷ held statement, paired"]);
+    let mut table = Table::new("Point reads by key", &["", "reads/s", "µs a read", "÷ held statement, paired"]);
     let names = [
         "`Store::read_now`, one reader",
         "`Store::read_now`, four readers",

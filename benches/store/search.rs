@@ -89,7 +89,14 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Table> {
     app.close().await?;
 
     let title = format!("Search over {} posts of 776 bytes, 20 hits a page, in ms", figure(plan.posts as f64));
-    let head = ["query", "posts found", "store p50 / p95 / p99", "p99 over rounds", "through the gate p50 / p95 / p99", "LIKE scan p50"];
+    let head = [
+        "query",
+        "posts found",
+        "store p50 / p95 / p99",
+        "p99 over rounds",
+        "through the gate p50 / p95 / p99",
+        "LIKE scan p50",
+    ];
     let mut table = Table::new(&title, &head);
     for kind in &kinds {
         table.row([
