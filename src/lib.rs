@@ -32,7 +32,9 @@
 //! | [`config`] | `hearth.toml`, parsed into types that cannot be wrong |
 //! | [`app`] | the parts, built once; who calls; what one call may know |
 //! | [`registry`] | the list of tools and the one way to run one |
-//! | [`tools`] | the tools, a file or folder per toolset |
+//! | [`tools`], [`import`] | the tools, a file or folder per toolset; data from elsewhere |
+//! | [`surface`] | the doors: HTTP with its guard, REST and OpenAPI, MCP in both eras and on every transport |
+//! | [`cli`] | the process and the commands; `cli/serve.rs` reads from start to stop |
 //! | [`import`] | what people bring along from other programs |
 //!
 //! # Invariants

@@ -12,10 +12,11 @@ pub fn init_quietly() {
 }
 
 pub fn init(log: &Log) {
-    // MCP's library tells of every request at `info`; whoever wants that names it in the filter.
+    // MCP's library tells of every request at `info`, and at `error` of every client that hung up;
+    // whoever wants that names it in the filter.
     let directives = match log.filter.contains("rmcp") {
         true => log.filter.clone(),
-        false => format!("{},rmcp=warn", log.filter),
+        false => format!("{},rmcp=warn,rmcp::service=off", log.filter),
     };
     let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_terminal = io::stderr().is_terminal();

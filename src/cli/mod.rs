@@ -35,6 +35,8 @@ enum Ended {
 pub fn main() -> ExitCode {
     // Clap answers `--help` and mistakes of usage itself, the latter with status 2.
     let cli = Cli::parse();
+    // What hearth keeps is its owner's: SQLite makes its files as the mask allows.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match run(cli) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Undone) => ExitCode::from(UNDONE),

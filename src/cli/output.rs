@@ -12,6 +12,9 @@ use crate::registry::fence;
 
 /// Characters of a cell, beyond which a table is no help.
 const CELL: usize = 200;
+/// Columns of a terminal: below the first a width is not believed, and the second taken instead.
+const NARROWEST: u16 = 20;
+const ASSUMED: u16 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -111,20 +114,42 @@ fn rows(items: &[Value]) -> String {
 fn record(fields: &Map<String, Value>) -> String {
     let mut table = plain();
     for (name, value) in fields {
-        let text = match value {
-            Value::Object(inner) => record(inner),
-            Value::Array(items) if items.iter().any(Value::is_object) => rows(items),
-            Value::String(text) => fence::clean(text).into_owned(),
-            other => cell(other),
-        };
-        table.add_row([name.clone(), text]);
+        table.add_row([name.clone(), inner(value)]);
     }
     trimmed(&table)
+}
+
+/// What stands in a field: lines rather than a table in a table, which a terminal has no room for.
+fn inner(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| format!("{name}: {}", cell(value))).collect::<Vec<_>>().join("\n")
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let line = |item: &Value| match item {
+                Value::Object(fields) => {
+                    let part = |(name, value): (&String, &Value)| format!("{name}={}", cell(value));
+                    fields.iter().map(part).collect::<Vec<_>>().join(" ")
+                }
+                other => cell(other),
+            };
+            items.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().map(cell).collect::<Vec<_>>().join("\n")
+        }
+        Value::String(text) => fence::clean(text).into_owned(),
+        other => cell(other),
+    }
 }
 
 fn plain() -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // Some terminals do not say how wide they are.
+    if table.width().is_some_and(|width| width < NARROWEST) {
+        table.set_width(ASSUMED);
+    }
     table
 }
 

@@ -49,7 +49,8 @@ fn one(form: Form, tool: &Shown) -> Result<Value> {
                 "about": schema.get("description").unwrap_or(&Value::Null),
             })
         };
-        shown["input"] = properties.map(field).collect();
+        shown["items"] = properties.map(field).collect();
+        shown.as_object_mut().and_then(|shown| shown.remove("input"));
     }
     Ok(shown)
 }

@@ -346,3 +346,15 @@ async fn calls_past_the_rate_are_told_when_to_come_back() {
     assert!(error.retry_after().is_some());
     app.ok(&caller("b", Level::Monitor), "system_whoami", json!({})).await;
 }
+
+/// Every client keeps the list of tools in its model's context.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_tools_fits_into_a_models_context() {
+    let app = TestApp::new();
+    for (level, budget) in [(Level::Monitor, 24 * 1024), (Level::Manage, 60 * 1024)] {
+        let agent = caller("a", level);
+        let tools: Vec<_> = app.registry.offered(&agent).map(hearth::surface::mcp::tools::describe).collect();
+        let bytes = serde_json::to_string(&tools).unwrap().len();
+        assert!(bytes <= budget, "level {}: {bytes} bytes of {budget}", level.number());
+    }
+}

@@ -116,3 +116,50 @@ fn figures_are_in_prometheus_form() {
     }
     assert_eq!(server.get("/ready").json(), json!({ "status": "ready" }));
 }
+
+#[test]
+fn a_repeated_call_with_its_key_is_answered_and_not_run_again() {
+    let server = Server::start();
+    let post =
+        |key: &str, body: &str| server.send("POST", "/api/forum/threads", &[("Idempotency-Key", key)], body.as_bytes());
+    let body = r#"{"title": "One", "body": "x"}"#;
+    let first = post("k1", body).json();
+    assert_eq!(post("k1", body).json(), first);
+    assert_eq!(post("k1", r#"{"title": "Two", "body": "x"}"#).problem(409)["code"], "conflict");
+    assert_eq!(post("k2", r#"{"title": "Two", "body": "x", "request_id": "k3"}"#).problem(400)["field"], "request_id");
+    post(&"k".repeat(200), body).problem(400);
+    assert_eq!(server.get("/api/forum/threads").json()["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn paths_queries_and_bodies_are_one_input() {
+    let server = Server::start();
+    let token = server.token("boss", 4);
+    let bearer = format!("Bearer {token}");
+    let made =
+        server.post_as(&token, "/api/forum/threads", r#"{"title": "One", "body": "x", "tags": ["a", "b"]}"#).json();
+    let id = made["thread"]["thread_id"].to_string();
+    let path = format!("/api/forum/threads/{id}");
+    assert_eq!(server.get(&format!("{path}?limit=1")).json()["thread"]["title"], "One");
+    assert_eq!(server.get("/api/forum/threads/x").problem(400)["field"], "thread_id");
+    assert_eq!(server.get(&format!("{path}?thread_id=1")).problem(400)["field"], "thread_id");
+    server.get("/api/forum/threads/999").problem(404);
+    server.get("/api/forum/threads/%ff").problem(400);
+    let tags = |body: &str| server.send("PUT", &format!("{path}/tags"), &[("Authorization", &bearer)], body.as_bytes());
+    assert_eq!(tags(r#"{"tags": ["c"]}"#).json()["tags"], json!(["c"]));
+    assert_eq!(tags(r#"{"tags": ["c"], "thread_id": 1}"#).problem(400)["field"], "thread_id");
+
+    let put = server.send("PUT", "/api/inventory/hosts/nas", &[("Authorization", &bearer)], br#"{"kind": "nas"}"#);
+    assert_eq!(put.status, 200, "{}", put.text());
+    let remove = |approval: &str| {
+        let headers = [("Authorization", bearer.as_str()), ("X-Hearth-Approval", approval)];
+        server.send("DELETE", "/api/inventory/hosts/nas", &headers[..if approval.is_empty() { 1 } else { 2 }], b"")
+    };
+    let planned = remove("").problem(428);
+    let id = planned["approval_id"].as_str().unwrap().to_owned();
+    assert!(planned["plan"]["summary"].is_string(), "{planned}");
+    remove(&id).problem(428);
+    assert!(server.hearth(&["approve", &id]).status.success());
+    assert_eq!(remove(&id).json()["removed"], "nas");
+    server.get("/api/inventory/hosts/nas").problem(404);
+}

@@ -107,6 +107,10 @@ impl Activity {
 }
 
 impl Place {
+    pub fn is_idle(&self) -> bool {
+        self.activity.is_idle()
+    }
+
     /// Marks a request until the mark is dropped.
     pub fn busy(&self) -> Busy {
         self.activity.requests.fetch_add(1, Ordering::AcqRel);

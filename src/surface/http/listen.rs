@@ -134,7 +134,8 @@ impl Doors {
         self.tasks.spawn(async move {
             let evicted = place.evicted.clone();
             let place = Arc::new(place);
-            let service = service_fn(move |request| answer(request, peer, router.clone(), Arc::clone(&place)));
+            let asked = Arc::clone(&place);
+            let service = service_fn(move |request| answer(request, peer, router.clone(), Arc::clone(&asked)));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_WAIT)
@@ -145,10 +146,14 @@ impl Doors {
             let ended = tokio::select! {
                 ended = &mut connection => ended,
                 () = evicted.cancelled() => Ok(()),
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+                // Half a request is none; hyper would wait for the other half.
+                () = stop.cancelled() => match place.is_idle() {
+                    true => Ok(()),
+                    false => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                },
             };
             if let Err(error) = ended {
                 tracing::debug!(?peer, %error, "a connection broke");

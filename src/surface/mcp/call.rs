@@ -4,6 +4,7 @@
 #![allow(deprecated)]
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, LoggingLevel, ProgressNotificationParam};
 use rmcp::service::RequestContext;
@@ -67,6 +68,12 @@ pub async fn call(
 }
 
 impl ToolCall {
+    /// A sign of life while a person is being asked.
+    pub async fn waits(&self, since: Duration) {
+        let done = since.as_secs_f64();
+        self.progress.tell(Step { done, total: None, message: "waiting for a person's answer".to_owned() }).await;
+    }
+
     /// Runs the tool, with an approval where there is one.
     pub async fn run(
         &self,

@@ -13,9 +13,11 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::call::ToolCall;
 use super::handler::{Handler, is_stateless, protocol_error};
+use crate::app::Progress;
 use crate::error::{Code, Error, Result};
 use crate::registry::confirm::{self, Decision};
 use crate::registry::fence;
@@ -58,10 +60,14 @@ pub async fn ask(
     if is_stateless(cx) {
         return later(handler, &call, approval_id, question).map(Asked::Later);
     }
-    let asking = cx.peer.create_elicitation_with_timeout(question, Some(PATIENCE));
-    let answer = tokio::select! {
-        answer = asking => answer,
-        () = cx.ct.cancelled() => return Ok(Asked::Now(Err(error))),
+    let mut asking = std::pin::pin!(cx.peer.create_elicitation_with_timeout(question, Some(PATIENCE)));
+    let started = Instant::now();
+    let answer = loop {
+        tokio::select! {
+            answer = &mut asking => break answer,
+            () = cx.ct.cancelled() => return Ok(Asked::Now(Err(error))),
+            () = tokio::time::sleep(Progress::HEARTBEAT) => call.waits(started.elapsed()).await,
+        }
     };
     match answer {
         Ok(answer) => Ok(Asked::Now(decide(handler, call, &approval_id, &answer, error, cx).await)),

@@ -23,7 +23,7 @@ mod sessions;
 mod sse;
 mod stdio;
 mod subscribe;
-mod tools;
+pub mod tools;
 
 use std::collections::HashMap;
 use std::sync::Arc;

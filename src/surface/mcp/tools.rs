@@ -34,7 +34,7 @@ pub fn describe(tool: &Described) -> Tool {
 }
 
 /// What the caller is shown, in the registry's order.
-pub fn list(shared: &Shared, caller: &Caller) -> ListToolsResult {
+pub(super) fn list(shared: &Shared, caller: &Caller) -> ListToolsResult {
     let offered = shared.registry.offered(caller).filter(|tool| !tool.entry.person_only);
     let mut tools: Vec<Tool> = offered.filter_map(|tool| shared.tools.get(tool.entry.name).cloned()).collect();
     if let Some(fixtures) = &shared.fixtures {

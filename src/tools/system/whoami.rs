@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{Context, Level};
 use crate::error::Result;
-use crate::registry::{Effect, Tool};
+use crate::registry::{Effect, Entry, Tool};
 
 /// Say who you are to hearth, what you may, and by which rule
 #[derive(Deserialize, JsonSchema)]
@@ -33,7 +33,9 @@ impl Tool for WhoAmI {
 
     async fn run(self, cx: &Context) -> Result<Me> {
         let caller = &cx.caller;
-        let all = crate::tools::TOOLSETS.iter().map(|(name, _)| *name);
+        // Toolsets of which the caller would see nothing are not its own.
+        let is_open = |entries: &[Entry]| caller.is_person() || entries.iter().any(|entry| !entry.person_only);
+        let all = crate::tools::TOOLSETS.iter().filter(|(_, entries)| is_open(entries)).map(|(name, _)| *name);
         Ok(Me {
             principal: caller.principal.clone(),
             level: caller.level,

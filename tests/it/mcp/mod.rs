@@ -186,9 +186,18 @@ impl Lab {
     }
 
     fn open_with(folder: tempfile::TempDir, config: Config) -> Lab {
+        Lab::offer(folder, config, TOOLSETS, Offer::WithFixtures)
+    }
+
+    /// With the tools of the appliance and no others.
+    fn shipped() -> Lab {
+        Lab::offer(tempfile::tempdir().unwrap(), Config::default(), hearth::tools::TOOLSETS, Offer::Shipped)
+    }
+
+    fn offer(folder: tempfile::TempDir, config: Config, toolsets: &[Toolset], offer: Offer) -> Lab {
         let app = App::open(&folder.path().join("data"), &folder.path().join("root.key"), config).unwrap();
-        let registry = Registry::new(Arc::clone(&app), TOOLSETS);
-        let mcp = Mcp::new(registry, Offer::WithFixtures, CancellationToken::new()).unwrap();
+        let registry = Registry::new(Arc::clone(&app), toolsets);
+        let mcp = Mcp::new(registry, offer, CancellationToken::new()).unwrap();
         let router = mcp.router().layer(axum::middleware::from_fn(gate));
         Lab { folder, app, mcp, router }
     }
