@@ -149,3 +149,19 @@ fn says_nothing_of_the_inside(text: &str, folder: &Path) {
         assert!(!text.contains(inside), "{inside}: {text}");
     }
 }
+
+#[test]
+fn the_table_of_cases_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("tests/SECURITY.md")).unwrap();
+    let mut n_named = 0;
+    for named in table.split('`').skip(1).step_by(2).filter(|named| named.contains("::") && *named != "a::b") {
+        let (path, name) = named.rsplit_once("::").unwrap();
+        let path = root.join("tests/it").join(path.replace("::", "/"));
+        let text =
+            std::fs::read_to_string(path.with_extension("rs")).unwrap_or_else(|error| panic!("{named}: {error}"));
+        assert!(text.contains(&format!("fn {name}()")), "{named}");
+        n_named += 1;
+    }
+    assert!(50 < n_named, "{n_named}");
+}
