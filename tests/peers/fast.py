@@ -10,7 +10,7 @@ from fastmcp.client.transports import SSETransport, StreamableHttpTransport
 
 import conversation
 from harness import MODERN, Report, World, check
-from py_peer import PyPeer, bearer
+from py_peer import PyPeer, bearer, closed_calmly
 
 
 class FastPeer(PyPeer):
@@ -80,7 +80,8 @@ async def connect(target, auth, mode, action=None, asked=None):
     more = {"elicitation_handler": on_question} if action else {}
     if auth:
         more["auth"] = auth
-    async with Client(target, mode=mode, message_handler=on_message, timeout=20, **more) as client:
+    client = Client(target, mode=mode, message_handler=on_message, timeout=20, **more)
+    async with closed_calmly(client) as client:
         yield FastPeer(client, messages)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import warnings
 
+import anyio
 import httpx2
 import mcp_types as types
 from mcp import Client, StdioServerParameters
@@ -104,6 +105,19 @@ class PyPeer(Peer):
 
 
 @contextlib.asynccontextmanager
+async def closed_calmly(client):
+    """Enters the client; mcp 2.3's SSE reader may pass a notification that comes while it closes to a session that is gone."""
+    is_over = False
+    try:
+        async with client as entered:
+            yield entered
+            is_over = True
+    except* anyio.BrokenResourceError:
+        if not is_over:
+            raise
+
+
+@contextlib.asynccontextmanager
 async def connect(target, mode, action=None, asked=None):
     """A connected peer; `action` is what a person does with every question, None for a client that cannot ask."""
     messages = []
@@ -119,5 +133,6 @@ async def connect(target, mode, action=None, asked=None):
             messages.append(str(message.params.uri))
 
     more = {"elicitation_callback": on_question} if action else {}
-    async with Client(target, mode=mode, message_handler=on_message, read_timeout_seconds=20, **more) as client:
+    client = Client(target, mode=mode, message_handler=on_message, read_timeout_seconds=20, **more)
+    async with closed_calmly(client) as client:
         yield PyPeer(client, messages)
