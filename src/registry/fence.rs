@@ -59,9 +59,7 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match chars.peek() {
         Some('[') => {
             chars.next();
-            while let Some(c) = chars.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)) {
-                let _ = c;
-            }
+            while chars.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)).is_some() {}
             chars.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
         }
         Some(']' | 'P' | 'X' | '^' | '_') => {
