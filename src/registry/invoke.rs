@@ -75,21 +75,15 @@ impl Registry {
     async fn gate(self: Arc<Registry>, call: Call, name: &'static str, call_id: String) -> Result<Value> {
         let tool = self.find(name).expect("invoke has found it");
         let Call { caller, input, cancel, progress, .. } = call;
-        let cx = match self.admit(tool, &caller, &call_id).await {
-            Ok(()) => {
-                let (input, extras) = split(input)?;
-                let input_digest = confirm::digest(&input);
-                let request_id = extras.request_id;
-                let app = Arc::clone(&self.app);
-                let mut cx = Context::new(app, caller, tool.entry.name, call_id, request_id, input_digest);
-                (cx.cancel, cx.progress) = (cancel, progress);
-                (cx, input, extras.approval_id)
-            }
-            Err(error) => return Err(error),
-        };
-        let (cx, input, approval_id) = cx;
+        self.admit(tool, &caller, &call_id).await?;
+        let (input, Extras { request_id, approval_id }) = split(input)?;
+        let input_digest = confirm::digest(&input);
+        let mut cx = Context::new(Arc::clone(&self.app), caller, name, call_id, request_id, input_digest);
+        (cx.cancel, cx.progress) = (cancel, progress);
         let _slot = self.app.limits.enter(&cx.caller.principal)?;
-        let decoded = (tool.entry.decode)(input.clone())?;
+        // Only a plan shows the input again.
+        let shown = (tool.entry.effect == Effect::Destructive).then(|| input.clone());
+        let decoded = (tool.entry.decode)(input)?;
         match tool.entry.effect {
             Effect::Read => {
                 let mut output = run(tool, decoded, &cx).await?;
@@ -99,18 +93,28 @@ impl Registry {
             }
             Effect::Write => act(tool, decoded, &cx).await,
             Effect::Destructive => {
+                // A call that was done has spent its approval and changed what its plan was made from.
+                if let Some(output) = kept_answer(&cx).await? {
+                    return Ok(output);
+                }
                 let plan = decoded.plan(&cx).await?;
+                let class = Class::Destructive;
                 match &approval_id {
-                    Some(approval_id) => confirm::redeem(&cx, approval_id, &plan).await?,
-                    None if self.may_confirm_itself(&cx) => {}
+                    Some(approval_id) => {
+                        // First the rate: a call that comes too early must not cost its approval.
+                        self.app.limits.take(&cx.caller.principal, class, cx.now())?;
+                        confirm::redeem(&cx, approval_id, &plan).await?;
+                    }
+                    None if self.may_confirm_itself(&cx) => {
+                        self.app.limits.take(&cx.caller.principal, class, cx.now())?;
+                    }
                     None => {
-                        let error = confirm::propose(&cx, &input, plan).await?;
+                        let error = confirm::propose(&cx, &shown.unwrap_or_default(), plan).await?;
                         append(&cx, cx.record("attempt", error.code.word(), Some("a plan was made".to_owned())))
                             .await?;
                         return Err(error);
                     }
                 }
-                self.app.limits.take(&cx.caller.principal, Class::Destructive, cx.now())?;
                 act(tool, decoded, &cx).await
             }
         }
@@ -199,12 +203,33 @@ fn split(input: Value) -> Result<(Value, Extras)> {
     Ok((Value::Object(fields), extras))
 }
 
+/// The answer that this very call already has under its idempotency key. It runs nothing.
+async fn kept_answer(cx: &Context) -> Result<Option<Value>> {
+    let Some(request_id) = &cx.request_id else { return Ok(None) };
+    let request = Request {
+        principal: &cx.caller.principal,
+        request_id,
+        tool: cx.tool,
+        input_digest: &cx.input_digest,
+        call_id: &cx.call_id,
+    };
+    let now = cx.now();
+    let Some(output) = cx.read_now(|conn| requests::answer(conn, &request, now)).await? else { return Ok(None) };
+    append(cx, cx.record("attempt", "allowed", Some(format!("answered from request_id {request_id}")))).await?;
+    recall(&output).map(Some)
+}
+
+/// An answer as it was kept, fit for the door.
+fn recall(output: &str) -> Result<Value> {
+    let mut output = serde_json::from_str(output).map_err(Error::internal)?;
+    fence::clean_value(&mut output);
+    Ok(output)
+}
+
 /// A call with an effect: its attempt is committed before, its outcome after, and its key holds.
 async fn act(tool: &Described, decoded: Box<dyn Decoded>, cx: &Context) -> Result<Value> {
     if let Some(output) = attempt(cx).await? {
-        let mut output = serde_json::from_str(&output).map_err(Error::internal)?;
-        fence::clean_value(&mut output);
-        return Ok(output);
+        return recall(&output);
     }
     let result = run(tool, decoded, cx).await;
     match &result {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -87,6 +87,14 @@ pub fn claim(tx: &Transaction<'_>, request: &Request<'_>, now: Timestamp, starte
         now
     ])?;
     Ok(Claim::Run)
+}
+
+/// The answer that the key has to this very call, as JSON.
+pub fn answer(conn: &Connection, request: &Request<'_>, now: Timestamp) -> Result<Option<String>> {
+    let sql = "select output from requests where principal = ?1 and request_id = ?2 and tool = ?3
+               and input_digest = ?4 and output is not null and ?5 < created_at";
+    let key = params![request.principal, request.request_id, request.tool, request.input_digest, now - KEPT];
+    Ok(conn.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?)
 }
 
 /// Keeps the answer, in the transaction of the effect.
