@@ -9,11 +9,18 @@ pub struct View {
     places: Vec<(u32, u32)>,
     /// Where an escape begins that the end cuts off; the length of the text before if none does.
     pub unfinished: usize,
+    /// How many bytes come before that escape.
+    finished: usize,
 }
 
 impl View {
     fn new(capacity: usize) -> View {
-        View { bytes: Vec::with_capacity(capacity), places: Vec::with_capacity(capacity), unfinished: capacity }
+        View {
+            bytes: Vec::with_capacity(capacity),
+            places: Vec::with_capacity(capacity),
+            unfinished: capacity,
+            finished: usize::MAX,
+        }
     }
 
     /// Bytes out of `place`.
@@ -22,6 +29,11 @@ impl View {
         let place = (u32::try_from(place.start).unwrap_or(u32::MAX), u32::try_from(place.end).unwrap_or(u32::MAX));
         self.bytes.extend_from_slice(bytes);
         self.places.extend(std::iter::repeat_n(place, bytes.len()));
+    }
+
+    /// What is said whatever comes next.
+    pub fn finished(&self) -> &[u8] {
+        &self.bytes[..self.finished.min(self.bytes.len())]
     }
 
     /// Where a part of this view stands in the text before.
@@ -90,6 +102,7 @@ fn undone(text: &[u8], mark: u8, read: impl Fn(&[u8]) -> Escape) -> Option<View>
             }
             Escape::Unfinished => {
                 view.unfinished = view.unfinished.min(at);
+                view.finished = view.finished.min(view.bytes.len());
                 view.put(&[mark], at..at + 1);
                 at += 1;
                 continue;

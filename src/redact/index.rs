@@ -21,7 +21,7 @@ const STEP: usize = 8;
 /// Forms from this length on are cut into pieces.
 const LONG: usize = PIECE + STEP;
 /// Pieces of fewer different bytes are rows of blanks or zeros, which are everywhere.
-const PIECE_DISTINCT: usize = 5;
+const PIECE_DISTINCT: usize = 3;
 const GRAM: usize = 4;
 const STRIDE_MAX: usize = 4;
 const HEAD_MAX: usize = 8;
@@ -180,8 +180,8 @@ impl Index {
         }
         for view in escapes::KINDS.iter().filter_map(|undo| undo(text)) {
             open = open.min(view.unfinished);
-            let behind = self.open_end_within(&view.bytes, depth - 1);
-            if behind < view.bytes.len() {
+            let behind = self.open_end_within(view.finished(), depth - 1);
+            if behind < view.finished().len() {
                 open = open.min(view.origin_of(behind));
             }
         }
@@ -214,12 +214,15 @@ fn cut(form: &Form) -> Vec<Range<usize>> {
         return vec![0..length];
     }
     let armour = if form.is_plain { armour(&form.bytes) } else { Vec::new() };
-    let starts = (0..=length - PIECE).step_by(STEP).chain([length - PIECE]);
+    // What follows an armour line begins a piece, too: it must not wait for the next step.
+    let after_armour = armour.iter().map(|line| line.end).filter(|end| end + PIECE <= length);
+    let starts = (0..=length - PIECE).step_by(STEP).chain([length - PIECE]).chain(after_armour);
     let mut pieces: Vec<Range<usize>> = starts
         .map(|start| start..start + PIECE)
         .filter(|piece| PIECE_DISTINCT <= forms::distinct(&form.bytes[piece.clone()]))
         .filter(|piece| !armour.iter().any(|line| line.start < piece.end && piece.start < line.end))
         .collect();
+    pieces.sort_unstable_by_key(|piece| piece.start);
     pieces.dedup();
     if pieces.is_empty() {
         pieces.push(0..length);
@@ -261,9 +264,8 @@ fn follow(form: &Form, piece: &Piece, text: &[u8], start: usize) -> Range<usize>
 
 fn is_word(text: &[u8], span: &Range<usize>) -> bool {
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || 0x80 <= *byte;
-    let goes_on = |inside: Option<&u8>, outside: Option<&u8>| {
-        inside.is_some_and(is_letter) && outside.is_some_and(is_letter)
-    };
+    let goes_on =
+        |inside: Option<&u8>, outside: Option<&u8>| inside.is_some_and(is_letter) && outside.is_some_and(is_letter);
     !goes_on(text.get(span.start), text[..span.start].last()) && !goes_on(text[..span.end].last(), text.get(span.end))
 }
 

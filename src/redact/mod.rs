@@ -2,7 +2,7 @@
 //!
 //! What is found: a secret as it is, in hexadecimal (either case) and in base64 (both alphabets,
 //! wherever in the encoded bytes it stands), and each of these behind escapes of JSON, Rust, shells
-//! and URLs in any mix, three deep. Of forms of 24 bytes and more any part of 23 bytes is found.
+//! and URLs in any mix, three deep. Of forms of 24 bytes and more any part of 24 bytes is found.
 //!
 //! What is not: secrets under 4 bytes; secrets under 6 bytes or of under 4 different bytes, but for
 //! whole words ([`Secrets::add`] says so); what was compressed, encrypted, spelled in another
@@ -86,6 +86,23 @@ impl Secrets {
     pub fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let Some(index) = self.index() else { return Cow::Borrowed(text) };
         clean(&index, text).map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    /// The bytes with `***` in place of every secret.
+    pub fn clean_bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let spans = self.index().map(|index| index.spans(bytes)).unwrap_or_default();
+        if spans.is_empty() {
+            return Cow::Borrowed(bytes);
+        }
+        let mut clean = Vec::with_capacity(bytes.len());
+        let mut rest = 0;
+        for span in spans {
+            clean.extend_from_slice(&bytes[rest..span.start]);
+            clean.extend_from_slice(MARK.as_bytes());
+            rest = span.end;
+        }
+        clean.extend_from_slice(&bytes[rest..]);
+        Cow::Owned(clean)
     }
 
     /// Cleans every text of a value, names of fields too.

@@ -1,13 +1,23 @@
 //! Secrets that leave in no form: any secret, in any text, in any encoding, cut anywhere.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use hearth::app::{Context, Event, Level, Progress};
+use hearth::error::{Error, Result};
 use hearth::redact::{MARK, Reach, Secrets};
+use hearth::registry::{Call, Effect, Entry, Tool};
+use hearth::surface::http::Peer;
+use http_body_util::BodyExt;
 use proptest::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::support::{TestApp, caller, person, unhurried};
 
 fn secrets(all: &[&[u8]]) -> Arc<Secrets> {
     let secrets = Arc::new(Secrets::default());
@@ -81,8 +91,13 @@ fn secret() -> impl Strategy<Value = String> {
         "(-----BEGIN KEY-----\n([A-Za-z0-9+/]{40}\n){3,8}-----END KEY-----\n)",
     ]
     .prop_filter("short or monotonous ones are words", |secret| {
-        Secrets::default().add("", secret.as_bytes()) == Reach::Anywhere
+        let rows = |secret: &str| secret.as_bytes().windows(16).any(|part| distinct(part) < 6);
+        Secrets::default().add("", secret.as_bytes()) == Reach::Anywhere && !rows(secret)
     })
+}
+
+fn distinct(bytes: &[u8]) -> usize {
+    bytes.iter().collect::<std::collections::BTreeSet<_>>().len()
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -104,7 +119,7 @@ fn streamed(secrets: &Arc<Secrets>, bytes: &[u8], cuts: &[usize]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn no_secret_survives_in_any_encoding(
@@ -134,6 +149,7 @@ proptest! {
 
     #[test]
     fn a_stream_byte_by_byte_shows_no_part_of_a_secret_that_stands_alone(secret in secret(), n in 0..ENCODINGS) {
+        prop_assume!(!secret.contains("-----"));
         let secrets = secrets(&[secret.as_bytes()]);
         let text = format!("<{}>", encoded(n, &secret, "", ""));
         let cuts = vec![1; text.len()];
@@ -179,14 +195,14 @@ proptest! {
 
     #[test]
     fn any_part_of_a_long_secret_is_found(secret in "[ -~]{24,120}", from in 0..100_usize, n in prop::sample::select(vec![0, 1, 6, 7])) {
-        prop_assume!(secret.trim() == secret);
+        prop_assume!(secret.trim() == secret && secret.as_bytes().windows(16).all(|part| 6 <= distinct(part)));
         let secrets = secrets(&[secret.as_bytes()]);
         let form = encoded(n, &secret, "", "");
         let form = form.trim_end_matches('=');
-        let from = from.min(form.len() - 23);
-        let part = &form[from..from + 23];
-        let text = format!("<{part}>");
-        prop_assert_eq!(secrets.clean(&text), format!("<{MARK}>"));
+        let from = from.min(form.len() - 24);
+        let part = &form[from..from + 24];
+        let text = format!("\n{part}\n");
+        prop_assert_eq!(secrets.clean(&text), format!("\n{MARK}\n"));
     }
 }
 
@@ -265,5 +281,135 @@ fn values_are_cleaned_with_their_names_and_keep_their_shape() {
 fn a_cut_in_the_middle_of_a_letter_takes_the_whole_letter() {
     let secret = "ääääöööößßßßüüüüÄÄÄÄÖÖÖÖ";
     let secrets = secrets(&[secret.as_bytes()]);
-    assert_eq!(secrets.clean(&format!("é{}é", &secret[..24])), "***");
+    // `ö` and `é` begin with the same byte.
+    assert_eq!(secrets.clean(&format!("x{}éx", &secret[..24])), "x***x");
+}
+
+/// Repeats its input in every way that a call can
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Blab {
+    /// What to say
+    text: String,
+    /// Whether to fail
+    fail: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Blabbed {
+    text: String,
+}
+
+impl Tool for Blab {
+    const NAME: &'static str = "lab_blab";
+    const LEVEL: Level = Level::Operate;
+    const EFFECT: Effect = Effect::Write;
+    const ROUTE: &'static str = "POST /api/lab/blab";
+    type Output = Blabbed;
+
+    async fn run(self, cx: &Context) -> Result<Blabbed> {
+        cx.progress(1.0, None, &self.text).await;
+        cx.publish(Event::changed(format!("hearth://host/{}", self.text)));
+        if self.fail {
+            return Err(Error::invalid(&self.text, &self.text).with_hint(&self.text));
+        }
+        cx.write(move |_| Ok(Blabbed { text: self.text })).await
+    }
+}
+
+/// Shows what it is told, exactly
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Reveal {
+    /// What to show
+    text: String,
+}
+
+impl Tool for Reveal {
+    const NAME: &'static str = "lab_reveal";
+    const LEVEL: Level = Level::Operate;
+    const EFFECT: Effect = Effect::Write;
+    const ROUTE: &'static str = "POST /api/lab/reveal";
+    const REVEALS: bool = true;
+    type Output = Blabbed;
+
+    async fn run(self, cx: &Context) -> Result<Blabbed> {
+        cx.write(move |_| Ok(Blabbed { text: self.text })).await
+    }
+}
+
+const LAB: &[Entry] = &[Entry::of::<Blab>(), Entry::of::<Reveal>()];
+const SECRET: &str = "s3cr\u{e9}t \"of\" the/house";
+
+#[tokio::test]
+async fn the_gate_lets_no_secret_out_but_by_the_tool_that_reveals_it() {
+    let toolsets: Vec<_> = hearth::tools::TOOLSETS.iter().copied().chain([("lab", LAB)]).collect();
+    let lab = TestApp::with(unhurried(), &toolsets);
+    lab.app.secrets.add("label", SECRET.as_bytes());
+    let mut events = lab.app.events.subscribe();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    for fail in [false, true] {
+        let input = json!({ "text": SECRET, "fail": fail, "request_id": format!("{fail} {SECRET}") });
+        let mut call = Call::new(Arc::new(caller("a", Level::Manage)), "lab_blab", input);
+        let ears = Arc::clone(&heard);
+        call.progress = Progress::to(move |step| {
+            ears.lock().unwrap().push(step.message);
+            Box::pin(std::future::ready(()))
+        });
+        match lab.registry.invoke(call).await {
+            Ok(output) => assert_eq!(output, json!({ "text": MARK })),
+            Err(error) => {
+                let body = serde_json::to_value(error.body()).unwrap();
+                assert_eq!(body["message"], "`***`: ***");
+                assert_eq!((&body["hint"], &body["field"]), (&json!(MARK), &json!(MARK)));
+            }
+        }
+        assert_eq!(events.recv().await.unwrap(), Event::changed("hearth://host/***"));
+    }
+    assert_eq!(*heard.lock().unwrap(), [MARK, MARK]);
+    let error = lab.err(&person(), SECRET, json!({})).await;
+    assert!(error.message.contains(MARK), "{error}");
+
+    let reveal = json!({ "text": SECRET, "request_id": "once" });
+    assert_eq!(lab.ok(&person(), "lab_reveal", reveal.clone()).await["text"], SECRET);
+    assert_eq!(lab.ok(&person(), "lab_reveal", reveal).await["text"], MARK, "the record of a call keeps no secret");
+    let rows = lab.ok(&person(), "audit_list", json!({})).await.to_string();
+    assert!(rows.contains("`***`: ***"), "{rows}");
+    let kept: Vec<String> = lab
+        .app
+        .store
+        .read(|conn| {
+            let sql = "select coalesce(output, '') from requests union all select coalesce(reason, '') from audit";
+            let mut statement = conn.prepare(sql)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+        .unwrap();
+    assert!(kept.iter().all(|text| !lab.app.secrets.is_in(text.as_bytes())), "{kept:?}");
+}
+
+#[tokio::test]
+async fn http_refuses_without_repeating_a_secret() {
+    let lab = TestApp::new();
+    lab.app.secrets.add("label", b"tskey-abc/def-ghi");
+    let router = hearth::surface::http::router(&lab.registry, axum::Router::new());
+    let owner = hearth::surface::http::owner_router(&lab.registry);
+    let local = "127.0.0.1:8080".parse().unwrap();
+    let tcp = Peer::Tcp { remote: "127.0.0.1:9".parse().unwrap(), local };
+    for (router, peer) in [(&router, tcp), (&owner, Peer::Owner)] {
+        for path in [
+            "/no/tskey-abc/def-ghi",
+            "/api/tskey-abc%2Fdef-ghi",
+            "/api/audit?tskey-abc%2fdef-ghi=1",
+            "/api/inventory/hosts/x?tskey-abc/def-ghi=1",
+        ] {
+            let request = http::Request::get(path).header("host", "127.0.0.1:8080").extension(peer);
+            let response = router.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+            assert!(response.status().is_client_error(), "{path}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&body);
+            assert!(text.contains(MARK) && !lab.app.secrets.is_in(&body), "{path}: {text}");
+        }
+    }
 }
