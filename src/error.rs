@@ -3,12 +3,15 @@
 //! The source is for the log; it is never part of the message. One table
 //! turns a [`Code`] into an HTTP status, an MCP form and an exit status.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::redact::Secrets;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -178,6 +181,22 @@ impl Error {
 
     pub fn with_call_id(mut self, call_id: &str) -> Error {
         self.detail.call_id = Some(call_id.to_owned());
+        self
+    }
+
+    /// Without secrets in any text that leaves; the source stays as it is, for the log.
+    pub fn cleaned(mut self, secrets: &Secrets) -> Error {
+        let clean = |text: &mut String| {
+            if let Cow::Owned(clean) = secrets.clean(text) {
+                *text = clean;
+            }
+        };
+        clean(&mut self.message);
+        self.detail.hint.as_mut().map(clean);
+        self.detail.field.as_mut().map(clean);
+        if let Some((_, plan)) = &mut self.detail.approval {
+            secrets.clean_value(plan);
+        }
         self
     }
 

@@ -25,7 +25,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`error`], [`clock`], [`id`], [`level`], [`page`], [`text`], [`secret`] | the vocabulary |
+//! | [`error`], [`clock`], [`id`], [`level`], [`page`], [`text`], [`secret`], [`redact`] | the vocabulary |
 //! | [`store`] | one thread writes, a few connections read; SQL, a file per table family |
 //! | [`vault`] | the root key and what derives from it |
 //! | [`adapter`] | clients of other services; the guarded HTTP check |
@@ -60,6 +60,7 @@ pub mod id;
 pub mod import;
 pub mod level;
 pub mod page;
+pub mod redact;
 pub mod registry;
 pub mod secret;
 pub mod store;

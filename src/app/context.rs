@@ -84,14 +84,16 @@ impl Context {
         let key = self.app.keys.audit.clone();
         let record = self.record("outcome", "ok", None);
         let request = self.request_id.clone().map(|id| (self.caller.principal.clone(), id));
+        let secrets = Arc::clone(&self.app.secrets);
         let output = self
             .app
             .store
             .write(move |tx| {
                 let output = f(tx)?;
                 if let Some((principal, id)) = &request {
-                    let json = serde_json::to_string(&output).map_err(Error::internal)?;
-                    requests::apply(tx, principal, id, &json)?;
+                    let mut kept = serde_json::to_value(&output).map_err(Error::internal)?;
+                    secrets.clean_value(&mut kept);
+                    requests::apply(tx, principal, id, &kept.to_string())?;
                 }
                 audit::append(tx, &key, &record)?;
                 Ok(output)
@@ -107,12 +109,17 @@ impl Context {
 
     /// Tells those who watch; called after the commit.
     pub fn publish(&self, event: Event) {
+        let event = match event {
+            Event::Changed { uri } => Event::Changed { uri: self.app.secrets.clean(&uri).into_owned() },
+            Event::ListChanged => Event::ListChanged,
+        };
         // Without watchers there is nobody to tell.
         let _ = self.app.events.send(event);
     }
 
     pub async fn progress(&self, done: f64, total: Option<f64>, message: impl Into<String>) {
-        self.progress.tell(Step { done, total, message: message.into() }).await;
+        let message = self.app.secrets.clean(&message.into()).into_owned();
+        self.progress.tell(Step { done, total, message }).await;
     }
 
     /// A row of the audit chain about this call.
@@ -125,7 +132,7 @@ impl Context {
             tool: self.tool.to_owned(),
             phase,
             decision: decision.to_owned(),
-            reason,
+            reason: reason.map(|reason| self.app.secrets.clean(&reason).into_owned()),
             input_digest: Some(self.input_digest.clone()),
             count: None,
         }

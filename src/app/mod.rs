@@ -24,6 +24,7 @@ pub use event::Event;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Config;
 use crate::error::Result;
+use crate::redact::Secrets;
 use crate::secret::Key;
 use crate::store::{Store, approvals, audit, requests};
 use crate::vault::root::Root;
@@ -43,6 +44,8 @@ pub struct App {
     pub limits: limiter::Limiter,
     pub reads: reads::Reads,
     pub data: PathBuf,
+    /// What must not leave the process.
+    pub secrets: Arc<Secrets>,
     pub started_at: Timestamp,
     /// Our own addresses, which no health check may reach.
     pub listening: RwLock<Vec<SocketAddr>>,
@@ -75,6 +78,7 @@ impl App {
             limits: limiter::Limiter::new(config.limits.clone()),
             reads: reads::Reads::default(),
             data: data.to_owned(),
+            secrets: Arc::default(),
             listening: RwLock::default(),
             config,
         }))

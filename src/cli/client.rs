@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::args::Place;
-use super::place;
+use super::{log, place};
 use crate::app::{App, Caller, Door};
 use crate::error::{Body, Code, Error, Result};
 use crate::registry::Registry;
@@ -39,6 +39,7 @@ impl Client {
             return Ok(Client::Server(sender));
         }
         let app = App::open(&place.data, &place::root_key(place)?, place::config(place)?)?;
+        log::keep_out(&app.secrets);
         let registry = Registry::new(app, tools::TOOLSETS);
         Ok(Client::Own { registry, caller: Arc::new(Caller::owner(Door::Cli)) })
     }

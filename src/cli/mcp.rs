@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::args::Place;
-use super::{client, place};
+use super::{client, log, place};
 use crate::app::{App, Caller, Door};
 use crate::error::{Error, Result};
 use crate::registry::Registry;
@@ -23,6 +23,7 @@ pub async fn run(place: &Place) -> Result<()> {
 /// No server runs, so this process is one for as long as its client wants.
 async fn serve(place: &Place) -> Result<()> {
     let app = App::open(&place.data, &place::root_key(place)?, place::config(place)?)?;
+    log::keep_out(&app.secrets);
     let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
     let served = serve_stdio(registry, Arc::new(Caller::owner(Door::Mcp))).await;
     app.close().await?;

@@ -34,6 +34,7 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
 
     // The folder's lock comes first: whoever holds it may take the port and the sockets.
     let app = App::open(&place.data, &place::root_key(place)?, config)?;
+    log::keep_out(&app.secrets);
     let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
     let doors = Doors { stop: CancellationToken::new(), tasks: TaskTracker::new() };
 

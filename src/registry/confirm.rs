@@ -42,8 +42,11 @@ pub enum Decision {
 pub(super) async fn propose(cx: &Context, input: &Value, plan: Plan) -> Result<Error> {
     let now = cx.now();
     let mut shown = serde_json::to_value(&plan).map_err(Error::internal)?;
-    // The plan leaves inside an error, which is not cleaned as answers are.
-    fence::clean_value(&mut shown);
+    // The plan leaves inside an error, which is not cleaned as answers are; both are kept and shown to a person.
+    let mut input = input.clone();
+    for value in [&mut shown, &mut input] {
+        fence::clean_answer(&cx.app.secrets, value);
+    }
     let approval = Approval {
         approval_id: id::approval_id(),
         principal: cx.caller.principal.clone(),

@@ -5,18 +5,30 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::id;
+use crate::redact::Secrets;
 
-/// Cleans every text of an answer. Names of fields are ours and stay.
-pub fn clean_value(value: &mut Value) {
+/// Cleans every text of an answer, and takes the secrets out.
+///
+/// First the secrets as they were stored, for a secret may hold what the cleaning drops; and again
+/// afterwards, for what is dropped may have stood between the letters of one.
+pub fn clean_answer(secrets: &Secrets, value: &mut Value) {
+    secrets.clean_value(value);
+    if clean_value(value) {
+        secrets.clean_value(value);
+    }
+}
+
+/// Cleans every text of a value, and says whether that changed one. Names of fields are ours and stay.
+pub fn clean_value(value: &mut Value) -> bool {
     match value {
         Value::String(text) => {
-            if let Cow::Owned(clean) = clean(text) {
-                *text = clean;
-            }
+            let Cow::Owned(clean) = clean(text) else { return false };
+            *text = clean;
+            true
         }
-        Value::Array(items) => items.iter_mut().for_each(clean_value),
-        Value::Object(fields) => fields.values_mut().for_each(clean_value),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Array(items) => items.iter_mut().fold(false, |changed, item| clean_value(item) | changed),
+        Value::Object(fields) => fields.values_mut().fold(false, |changed, field| clean_value(field) | changed),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -49,7 +49,7 @@ impl Registry {
         let door = call.caller.door.word();
         let span = tracing::info_span!("call", tool = %call.tool.escape_debug(), caller = %call.caller.principal, door, call_id);
         let Some(tool) = self.find(&call.tool) else {
-            let error = self.no_tool(&call.tool).with_call_id(&call_id);
+            let error = self.no_tool(&call.tool).with_call_id(&call_id).cleaned(&self.app.secrets);
             span.in_scope(|| tracing::info!(code = error.code.word(), "refused: {}", error.message));
             return Err(error);
         };
@@ -69,7 +69,7 @@ impl Registry {
         let code = result.as_ref().map_or_else(|error| error.code.word(), |_| "ok");
         self.app.metrics.call(name, door, code, took);
         span.in_scope(|| report(&result, took));
-        result.map_err(|error| error.with_call_id(&call_id))
+        result.map_err(|error| error.with_call_id(&call_id).cleaned(&self.app.secrets))
     }
 
     async fn gate(self: Arc<Registry>, call: Call, name: &'static str, call_id: String) -> Result<Value> {
@@ -88,7 +88,7 @@ impl Registry {
             Effect::Read => {
                 let mut output = run(tool, decoded, &cx).await?;
                 self.app.reads.count(&cx.caller.principal, cx.caller.door.word(), tool.entry.name);
-                fence::clean_value(&mut output);
+                clean(tool, &cx, &mut output);
                 Ok(output)
             }
             Effect::Write => act(tool, decoded, &cx).await,
@@ -154,7 +154,7 @@ impl Registry {
             tool: entry.name.to_owned(),
             phase: "attempt",
             decision: error.code.word().to_owned(),
-            reason: Some(error.message.clone()),
+            reason: Some(self.app.secrets.clean(&error.message).into_owned()),
             ..Record::default()
         };
         let key = self.app.keys.audit.clone();
@@ -216,20 +216,27 @@ async fn kept_answer(cx: &Context) -> Result<Option<Value>> {
     let now = cx.now();
     let Some(output) = cx.read_now(|conn| requests::answer(conn, &request, now)).await? else { return Ok(None) };
     append(cx, cx.record("attempt", "allowed", Some(format!("answered from request_id {request_id}")))).await?;
-    recall(&output).map(Some)
+    recall(&output, cx).map(Some)
 }
 
 /// An answer as it was kept, fit for the door.
-fn recall(output: &str) -> Result<Value> {
+fn recall(output: &str, cx: &Context) -> Result<Value> {
     let mut output = serde_json::from_str(output).map_err(Error::internal)?;
-    fence::clean_value(&mut output);
+    fence::clean_answer(&cx.app.secrets, &mut output);
     Ok(output)
+}
+
+/// Makes an answer fit for the door; one that reveals a secret on purpose is exact.
+fn clean(tool: &Described, cx: &Context, output: &mut Value) {
+    if !tool.entry.reveals {
+        fence::clean_answer(&cx.app.secrets, output);
+    }
 }
 
 /// A call with an effect: its attempt is committed before, its outcome after, and its key holds.
 async fn act(tool: &Described, decoded: Box<dyn Decoded>, cx: &Context) -> Result<Value> {
     if let Some(output) = attempt(cx).await? {
-        return recall(&output);
+        return recall(&output, cx);
     }
     let result = run(tool, decoded, cx).await;
     match &result {
@@ -243,7 +250,7 @@ async fn act(tool: &Described, decoded: Box<dyn Decoded>, cx: &Context) -> Resul
         }
     }
     let mut output = result?;
-    fence::clean_value(&mut output);
+    clean(tool, cx, &mut output);
     Ok(output)
 }
 
@@ -257,7 +264,7 @@ async fn attempt(cx: &Context) -> Result<Option<String>> {
     };
     let (principal, tool) = (cx.caller.principal.clone(), cx.tool);
     let (input_digest, call_id) = (cx.input_digest.clone(), cx.call_id.clone());
-    let (now, started_at) = (cx.now(), cx.app.started_at);
+    let (now, started_at, secrets) = (cx.now(), cx.app.started_at, Arc::clone(&cx.app.secrets));
     cx.app
         .store
         .write(move |tx| {
@@ -271,7 +278,8 @@ async fn attempt(cx: &Context) -> Result<Option<String>> {
             let mut record = record;
             let claim = requests::claim(tx, &request, now, started_at)?;
             if let Claim::Done(_) = claim {
-                record.reason = Some(format!("answered from request_id {request_id}"));
+                let reason = format!("answered from request_id {request_id}");
+                record.reason = Some(secrets.clean(&reason).into_owned());
             }
             audit::append(tx, &key, &record)?;
             match claim {

@@ -14,6 +14,7 @@ mod health;
 mod import_forum;
 mod inventory;
 mod mcp;
+mod redact;
 mod registry;
 mod rest;
 mod security;

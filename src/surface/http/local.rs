@@ -94,8 +94,13 @@ pub fn router(registry: &Arc<Registry>) -> Router {
 
 pub async fn import_forum(registry: &Registry, caller: &Caller, asked: &ForumFile) -> Result<Imported> {
     let mode = if asked.dry_run { Mode::DryRun } else { Mode::Write };
-    let report = forum::import_forum(&registry.app, caller, &asked.file, mode).await?;
-    Ok(Imported { text: report.to_string(), report: serde_json::to_value(&report).map_err(Error::internal)? })
+    let secrets = &registry.app.secrets;
+    let report = forum::import_forum(&registry.app, caller, &asked.file, mode).await;
+    let report = report.map_err(|error| error.cleaned(secrets))?;
+    let text = secrets.clean(&report.to_string()).into_owned();
+    let mut report = serde_json::to_value(&report).map_err(Error::internal)?;
+    secrets.clean_value(&mut report);
+    Ok(Imported { text, report })
 }
 
 pub async fn call(registry: &Arc<Registry>, caller: &Arc<Caller>, asked: Asked) -> Result<Value> {

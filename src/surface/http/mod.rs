@@ -56,6 +56,7 @@ fn guarded(registry: &Arc<Registry>, known: Router) -> Router {
         .merge(known)
         .merge(open)
         .fallback(no_route)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), problem::clean))
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard::guard))
 }
 

@@ -1,10 +1,15 @@
 //! Errors as problem details (RFC 9457).
 
-use axum::body::Body;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::error::{Code, Error};
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -29,6 +34,25 @@ pub fn respond_as(status: StatusCode, error: &Error) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hearth\""));
     }
     response
+}
+
+/// Takes secrets out of an error that arose before any call, which may repeat what it refuses.
+pub async fn clean(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == MEDIA_TYPE);
+    if !is_problem {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // A problem is ours and short.
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    if !app.secrets.is_in(&bytes) {
+        return Response::from_parts(parts, Body::from(bytes));
+    }
+    let mut document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    app.secrets.clean_value(&mut document);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(document.to_string()))
 }
 
 /// The members of [`crate::error::Body`], and before them those of the RFC.

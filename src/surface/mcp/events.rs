@@ -3,6 +3,7 @@
 //! A stream that ended while its session goes on asking has been read, so busy sessions
 //! leave no trace in the file.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -122,7 +123,13 @@ impl Events {
 
     /// Writes what clients may have missed to SQLite.
     pub async fn save(&self, which: Which) -> Result<()> {
-        let events = self.lock().unsaved(which);
+        let mut events = self.lock().unsaved(which);
+        for event in &mut events {
+            // An answer that revealed a secret has gone to its client; the file keeps none.
+            if let Cow::Owned(clean) = self.app.secrets.clean(&event.event) {
+                event.event = clean;
+            }
+        }
         let Some(newest) = events.iter().map(|event| event.event_id).max() else { return Ok(()) };
         let now = self.app.clock.now();
         let streams: Vec<String> = events.iter().map(|event| event.stream_id.clone()).collect();

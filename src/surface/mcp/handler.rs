@@ -78,6 +78,16 @@ impl Handler {
         }
     }
 
+    /// An error that repeats what was asked, without the secrets in it.
+    fn clean(&self, mut error: ErrorData) -> ErrorData {
+        let secrets = &self.shared.registry.app.secrets;
+        error.message = secrets.clean(&error.message).into_owned().into();
+        if let Some(data) = &mut error.data {
+            secrets.clean_value(data);
+        }
+        error
+    }
+
     /// Writes down what a session watches, for when it comes back.
     async fn remember(&self, cx: &RequestContext<RoleServer>, what: Remember) -> Result<(), ErrorData> {
         let Some(id) = session_id(&cx.extensions) else { return Ok(()) };
@@ -189,7 +199,7 @@ impl ServerHandler for Handler {
         cx: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let _busy = (self.busy(&cx.extensions), self.shared.running());
-        call::call(self, request, cx).await
+        call::call(self, request, cx).await.map_err(|error| self.clean(error))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -212,7 +222,7 @@ impl ServerHandler for Handler {
         cx: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let _busy = self.busy(&cx.extensions);
-        prompts::get(self, request, cx).await
+        prompts::get(self, request, cx).await.map_err(|error| self.clean(error))
     }
 
     async fn list_resources(
@@ -239,7 +249,8 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let result = resources::read(&self.shared, &self.caller(&cx)?, &request.uri, &cx.ct).await?;
+        let result = resources::read(&self.shared, &self.caller(&cx)?, &request.uri, &cx.ct).await;
+        let result = result.map_err(|error| self.clean(error))?;
         // What changes is told to subscribers only, so nobody else may rely on a copy.
         Ok(result.with_ttl_ms(0).with_cache_scope(CacheScope::Private).into())
     }
@@ -249,7 +260,7 @@ impl ServerHandler for Handler {
         request: SubscribeRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        resources::check(&self.shared, &*self.caller(&cx)?, &request.uri)?;
+        resources::check(&self.shared, &*self.caller(&cx)?, &request.uri).map_err(|error| self.clean(error))?;
         let resources = self.shared.watchers.update(self.id, &cx.peer, |watcher| {
             if subscribe::RESOURCES <= watcher.resources.len() {
                 return Err(ErrorData::invalid_params("this session subscribes to too many resources", None));
@@ -286,7 +297,7 @@ impl ServerHandler for Handler {
     async fn listen(&self, cx: SubscriptionContext) -> Result<(), ErrorData> {
         let caller = self.caller(cx.request_context())?;
         for uri in cx.accepted().resource_subscriptions.iter().flatten() {
-            resources::check(&self.shared, &caller, uri)?;
+            resources::check(&self.shared, &caller, uri).map_err(|error| self.clean(error))?;
         }
         let _stream = self.shared.roster.open_stream(&caller.principal).map_err(|error| protocol_error(&error))?;
         let id = self.shared.watchers.add_sink(cx.sink().clone());
@@ -300,7 +311,7 @@ impl ServerHandler for Handler {
         request: CompleteRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        complete::complete(&self.shared, &self.caller(&cx)?, &request).await
+        complete::complete(&self.shared, &self.caller(&cx)?, &request).await.map_err(|error| self.clean(error))
     }
 
     async fn set_level(&self, request: SetLevelRequestParams, cx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
