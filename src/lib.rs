@@ -29,6 +29,7 @@
 //! | [`store`] | one thread writes, a few connections read; SQL, a file per table family |
 //! | [`vault`] | the root key and what derives from it |
 //! | [`adapter`] | clients of other services; the guarded HTTP check |
+//! | [`replica`] | the database as LTX files in an object store, and back |
 //! | [`config`] | `hearth.toml`, parsed into types that cannot be wrong |
 //! | [`app`] | the parts, built once; who calls; what one call may know |
 //! | [`registry`] | the list of tools and the one way to run one |
@@ -61,6 +62,7 @@ pub mod import;
 pub mod level;
 pub mod page;
 pub mod registry;
+pub mod replica;
 pub mod secret;
 pub mod store;
 pub mod surface;

@@ -1,0 +1,3 @@
+//! Replication: the database's history as objects in a store, and back.
+
+pub mod ltx;
