@@ -14,6 +14,7 @@ mod import_forum;
 mod inventory;
 mod mcp;
 mod registry;
+mod replica;
 mod rest;
 mod security;
 mod store;

@@ -1,0 +1,3 @@
+//! Replication, from the store of objects up.
+
+mod object;
