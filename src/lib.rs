@@ -28,6 +28,7 @@
 //! | [`error`], [`clock`], [`id`], [`level`], [`page`], [`text`], [`secret`] | the vocabulary |
 //! | [`store`] | one thread writes, a few connections read; SQL, a file per table family |
 //! | [`vault`] | the root key and what derives from it |
+//! | [`replica`] | the log of the database on its way to an object store, and back |
 //! | [`adapter`] | clients of other services; the guarded HTTP check |
 //! | [`replica`] | the database as LTX files in an object store, and back |
 //! | [`config`] | `hearth.toml`, parsed into types that cannot be wrong |

@@ -1,3 +1,6 @@
-//! Replication: the database's history as objects in a store, and back.
+//! Replication: what is committed goes to an object store in Litestream's format, and comes back.
+//!
+//! Invariant: nothing in here knows a table; it reads the log and the pages of one SQLite file.
 
 pub mod ltx;
+pub mod object;

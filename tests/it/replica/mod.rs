@@ -2,6 +2,7 @@
 
 mod codec;
 mod fuzz;
+mod object;
 
 use std::path::{Path, PathBuf};
 
