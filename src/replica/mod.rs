@@ -4,3 +4,5 @@
 
 pub mod ltx;
 pub mod object;
+pub mod plan;
+pub mod restore;

@@ -3,6 +3,7 @@
 mod codec;
 mod fuzz;
 mod object;
+mod restore;
 
 use std::path::{Path, PathBuf};
 
