@@ -16,8 +16,16 @@ use super::plan::{self, Candidate, Target};
 /// How often a plan is made anew when a compaction took a file of it away.
 const PLANS_MAX: usize = 5;
 
-/// Told of bytes that arrived; called often.
-pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+/// How a restore goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// These files are taken, oldest first; said again when a file vanished and it begins anew
+    Planned(&'a [Candidate]),
+    /// So many bytes more; said often
+    Arrived(u64),
+}
+
+pub type Progress = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 
 /// What was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +75,7 @@ pub async fn restore(
     output::refuse_existing(output)?;
     for _ in 0..PLANS_MAX {
         let files = planned(store, target).await?;
+        progress(Event::Planned(&files));
         match apply(store, files, output, progress.clone()).await {
             Err(Error::Store(error)) if error.is_not_found() => {}
             other => return other,

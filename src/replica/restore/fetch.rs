@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::Progress;
+use super::{Event, Progress};
 use crate::replica::object::{self, ObjectStore};
 use crate::replica::plan::Candidate;
 
@@ -48,7 +48,7 @@ pub(super) fn pieces(store: &Arc<dyn ObjectStore>, files: &[Candidate], progress
             .buffered(REQUESTS);
         while let Some(piece) = fetched.next().await {
             if let Ok((_, bytes)) = &piece {
-                progress(bytes.len() as u64);
+                progress(Event::Arrived(bytes.len() as u64));
             }
             if sender.send(piece).await.is_err() {
                 break;
