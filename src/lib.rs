@@ -28,6 +28,7 @@
 //! | [`error`], [`clock`], [`id`], [`level`], [`page`], [`text`], [`secret`], [`redact`] | the vocabulary |
 //! | [`store`] | one thread writes, a few connections read; SQL, a file per table family |
 //! | [`vault`] | the root key and what derives from it |
+//! | [`replica`] | the log of the database on its way to an object store, and back |
 //! | [`adapter`] | clients of other services; the guarded HTTP check |
 //! | [`config`] | `hearth.toml`, parsed into types that cannot be wrong |
 //! | [`app`] | the parts, built once; who calls; what one call may know |
@@ -62,6 +63,7 @@ pub mod level;
 pub mod page;
 pub mod redact;
 pub mod registry;
+pub mod replica;
 pub mod secret;
 pub mod store;
 pub mod surface;

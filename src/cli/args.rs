@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::Level;
+use crate::replica::ltx::Txid;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -75,6 +76,19 @@ pub enum Command {
     /// Bring data in from elsewhere
     #[command(subcommand)]
     Import(Import),
+    /// Make a database file from a replica, hearth's or Litestream's
+    #[command(after_help = "Examples:
+  hearth restore -o hearth.db file:///var/backup/hearth
+  hearth restore -o hearth.db 's3://bucket/path?endpoint=https://s3.us-west-000.backblazeb2.com'
+  hearth restore --dry-run --timestamp '10 minutes ago' file:///var/backup/hearth
+
+An access key is taken from LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY.")]
+    Restore(Restore),
+    /// List the snapshots of a replica
+    Snapshots(ReplicaPlace),
+    /// Look into the LTX files of a replica
+    #[command(subcommand)]
+    Ltx(Ltx),
     /// Write a commented configuration file and the root key
     #[command(after_help = "Examples:
   hearth init
@@ -169,6 +183,51 @@ pub enum Import {
         /// Only say what would be imported
         #[arg(long)]
         dry_run: bool,
+    },
+}
+
+/// A replica and which of its histories.
+#[derive(Debug, Args)]
+pub struct ReplicaPlace {
+    /// file:///FOLDER or s3://BUCKET/PATH?endpoint=URL&region=NAME
+    #[arg(value_name = "REPLICA_URL")]
+    pub address: String,
+    /// This lineage instead of the one that HEAD.json names
+    #[arg(long, value_name = "LINEAGE")]
+    pub lineage: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    #[command(flatten)]
+    pub replica: ReplicaPlace,
+    /// The file to make; it must not exist
+    #[arg(short, long, value_name = "FILE", required_unless_present = "dry_run")]
+    pub output: Option<PathBuf>,
+    /// As it was before this moment: RFC 3339, or such as \"10 minutes ago\"
+    #[arg(long, value_name = "TIME", conflicts_with = "txid")]
+    pub timestamp: Option<String>,
+    /// As it was after this transaction, in hex
+    #[arg(long, value_name = "TXID")]
+    pub txid: Option<Txid>,
+    /// Only say which files would be taken
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Tell plan, progress and result as a line of JSON each
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Ltx {
+    /// List the files of all levels
+    List(ReplicaPlace),
+    /// Show the header, pages and checksums of one file on this machine
+    Dump { file: PathBuf },
+    /// Read files of this machine, or all of a folder, and verify every checksum
+    Verify {
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
     },
 }
 

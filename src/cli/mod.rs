@@ -8,9 +8,12 @@ mod completions;
 mod import;
 mod init;
 mod log;
+mod ltx;
 mod mcp;
 mod output;
 mod place;
+mod replica;
+mod restore;
 mod serve;
 mod token;
 mod tools;
@@ -63,6 +66,9 @@ fn run(cli: Cli) -> Result<Ended> {
             Command::Token(command) => token::run(&place, command).await,
             Command::Approve(args) => approve::run(&place, args).await,
             Command::Import(command) => import::run(&place, command).await,
+            Command::Restore(args) => restore::run(args).await,
+            Command::Snapshots(args) => ltx::snapshots(&place, args).await,
+            Command::Ltx(command) => ltx::run(&place, command).await,
             Command::Mcp => mcp::run(&place).await,
             Command::Init | Command::Completions { .. } | Command::Serve(_) => Ok(()),
         }

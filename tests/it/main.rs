@@ -16,6 +16,7 @@ mod inventory;
 mod mcp;
 mod redact;
 mod registry;
+mod replica;
 mod rest;
 mod security;
 mod store;

@@ -1,5 +1,6 @@
 //! An appliance in a folder of its own, and callers of every kind.
 
+pub mod bucket;
 pub mod server;
 
 use std::sync::Arc;
