@@ -30,6 +30,7 @@
 //! | [`vault`] | the root key and what derives from it |
 //! | [`replica`] | the log of the database on its way to an object store, and back |
 //! | [`adapter`] | clients of other services; the guarded HTTP check |
+//! | [`replica`] | the database as LTX files in an object store, and back |
 //! | [`config`] | `hearth.toml`, parsed into types that cannot be wrong |
 //! | [`app`] | the parts, built once; who calls; what one call may know |
 //! | [`registry`] | the list of tools and the one way to run one |

@@ -2,4 +2,9 @@
 //!
 //! Invariant: nothing in here knows a table; it reads the log and the pages of one SQLite file.
 
+pub mod capture;
+pub mod log;
+pub mod ltx;
 pub mod object;
+pub mod source;
+pub mod wal;

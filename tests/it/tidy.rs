@@ -53,7 +53,7 @@ fn no_test_file_is_forgotten() {
 /// Folders in the order of their layers; a file may import from its own and from those before it.
 const LAYERS: &[&[&str]] = &[
     &["error", "clock", "id", "level", "page", "text", "secret"],
-    &["vault", "adapter", "store", "replica"],
+    &["vault", "adapter", "replica", "store"],
     &["config"],
     &["app"],
     &["registry"],
