@@ -11,6 +11,7 @@ mod log;
 mod mcp;
 mod output;
 mod place;
+mod replicate;
 mod serve;
 mod token;
 mod tools;

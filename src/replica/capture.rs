@@ -174,6 +174,22 @@ impl Capture {
         })
     }
 
+    /// The number of pages and the first of them, as the log left them at the position.
+    pub fn first_page(&mut self) -> Result<(u32, Vec<u8>), Error> {
+        self.held(|capture| {
+            let (position, frames) = capture.whole_run()?;
+            let mut page = vec![0; capture.page_size as usize];
+            let is_current = match frames.first() {
+                Some((1, frame)) => capture.log.page(position.salts, *frame, &mut page)?,
+                _ => read_page(&capture.file, 1, &mut page).map(|()| true)?,
+            };
+            if !is_current || position != capture.position {
+                return Err(Break::Restarted.into());
+            }
+            Ok((capture.pages, page))
+        })
+    }
+
     fn held<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         let source = Arc::clone(&self.source);
         let (mut work, mut done) = (Some(work), None);

@@ -6,5 +6,7 @@ pub mod capture;
 pub mod log;
 pub mod ltx;
 pub mod object;
+pub mod replicator;
 pub mod source;
+pub mod spool;
 pub mod wal;
