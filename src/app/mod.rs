@@ -104,7 +104,8 @@ impl App {
             .await
     }
 
-    async fn write_reads(&self) -> Result<()> {
+    /// Writes the reads that are only counted so far.
+    pub async fn write_reads(&self) -> Result<()> {
         let rows = self.reads.take(self.clock.now());
         if rows.is_empty() {
             return Ok(());

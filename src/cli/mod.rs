@@ -13,6 +13,7 @@ mod mcp;
 mod output;
 mod place;
 mod replica;
+mod replicate;
 mod restore;
 mod serve;
 mod token;

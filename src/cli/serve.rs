@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::{Place, Serve};
-use super::{Ended, client, log, mcp, output, place};
+use super::{Ended, client, log, mcp, output, place, replicate};
 use crate::app::{App, Caller, Door};
 use crate::config::server::Server;
 use crate::error::{Code, Error, Result};
@@ -35,6 +35,7 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     // The folder's lock comes first: whoever holds it may take the port and the sockets.
     let app = App::open(&place.data, &place::root_key(place)?, config)?;
     log::keep_out(&app.secrets);
+    let replicator = replicate::start(&app, place, args).await?;
     let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
     let doors = Doors { stop: CancellationToken::new(), tasks: TaskTracker::new() };
 
@@ -66,7 +67,12 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
         _ = signals.next() => false,
     };
     mcp.close().await?;
+    app.write_reads().await?;
+    let is_replicated = replicate::stop(replicator).await;
     app.close().await?;
+    if !is_replicated {
+        return Ok(Ended::Undone);
+    }
     if !is_done {
         tracing::warn!(left = doors.tasks.len(), "stopped before every connection had its answer");
         return Ok(Ended::Undone);

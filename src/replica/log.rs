@@ -151,7 +151,8 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("t.db");
         let conn = rusqlite::Connection::open(&path).unwrap();
-        conn.execute_batch("pragma journal_mode=wal; create table t(a); insert into t values(zeroblob(9000));").unwrap();
+        conn.execute_batch("pragma journal_mode=wal; create table t(a); insert into t values(zeroblob(9000));")
+            .unwrap();
         let log = Log::open(&path, 4096).unwrap();
         let header = log.header().unwrap().unwrap();
         let start = Position { salts: header.salts, frames: 0, sums: header.sums };

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 /// A SQLite database in WAL mode with one writer, none of whose connections ever checkpoints:
 /// copying the log back is for the capture alone.
-pub trait Source: Send + 'static {
+pub trait Source: Send + Sync + 'static {
     fn path(&self) -> &Path;
 
     /// The database file, opened once. Closing a descriptor of it drops the locks of every

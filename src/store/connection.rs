@@ -53,11 +53,22 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// For whoever follows the log: it counts frames and copies them back.
+pub(super) fn open_follower(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open(path)?;
+    harden(&conn)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    Ok(conn)
+}
+
 fn harden(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(BUSY_WAIT)?;
     conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Copying the log back is the writer's, or that of whoever follows it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, 8 << 20)?;

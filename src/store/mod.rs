@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod audit;
 pub mod connection;
 mod error;
+mod follow;
 pub mod forum;
 pub mod forum_reading;
 pub mod forum_search;
@@ -32,7 +33,7 @@ use tokio::sync::{mpsc, watch};
 use crate::error::{Error, Result};
 use readers::Readers;
 pub use writer::{Counters, Health};
-use writer::{Job, Writer};
+use writer::{Follower, Task, Writer};
 
 const QUEUE: usize = 1024;
 
@@ -48,11 +49,14 @@ pub struct Store {
 
 struct Shared {
     path: PathBuf,
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    jobs: Mutex<Option<mpsc::Sender<Task>>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     readers: Arc<Readers>,
     health: watch::Receiver<Health>,
     counters: Arc<Counters>,
+    follower: Follower,
+    /// Open as long as any connection, since closing it drops the locks of all of them.
+    file: Arc<File>,
     /// Held as long as the store is open: a second hearth on the same folder is refused.
     _lock: File,
 }
@@ -74,7 +78,9 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let (health_tx, health) = watch::channel(Health::default());
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(path.clone(), conn, health_tx, Arc::clone(&counters));
+        let file = Arc::new(File::open(&path).map_err(Error::internal)?);
+        let follower = Follower::default();
+        let writer = Writer::new(path.clone(), conn, health_tx, Arc::clone(&counters), Arc::clone(&follower));
         let writer = thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(queue))
@@ -86,6 +92,8 @@ impl Store {
             readers,
             health,
             counters,
+            follower,
+            file,
             _lock: lock,
         };
         Ok(Store { shared: Arc::new(shared) })
@@ -100,7 +108,7 @@ impl Store {
         let jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let jobs = jobs.ok_or_else(stopping)?;
         let (job, result) = writer::job(f);
-        jobs.send(job).await.map_err(|_| stopping())?;
+        jobs.send(Task::Write(job)).await.map_err(|_| stopping())?;
         match result.await {
             Ok(outcome) => writer::unwrap_panic(outcome),
             Err(_) => Err(self.not_taken()),

@@ -5,8 +5,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -25,6 +25,16 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs inside the shared transaction; what it returns is called once the outcome is known.
 pub(super) type Job = Box<dyn FnOnce(&Transaction<'_>) -> Settled + Send>;
+
+/// What the writer is asked for.
+pub(super) enum Task {
+    Write(Job),
+    /// Runs between two transactions; dropped if there is no connection
+    Hold(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+/// Whoever copies the log back in the writer's place, and is told of each commit.
+pub(super) type Follower = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 pub(super) struct Settled {
     /// Whether the savepoint is kept.
@@ -99,24 +109,42 @@ pub(super) struct Writer {
     tried_at: Instant,
     health: watch::Sender<Health>,
     counters: Arc<Counters>,
+    follower: Follower,
 }
 
 impl Writer {
-    pub fn new(path: PathBuf, mut conn: Connection, health: watch::Sender<Health>, counters: Arc<Counters>) -> Writer {
+    pub fn new(
+        path: PathBuf,
+        mut conn: Connection,
+        health: watch::Sender<Health>,
+        counters: Arc<Counters>,
+        follower: Follower,
+    ) -> Writer {
         watch_frames(&mut conn, &counters);
-        Writer { path, conn: Some(conn), lasting: false, tried_at: Instant::now(), health, counters }
+        Writer { path, conn: Some(conn), lasting: false, tried_at: Instant::now(), health, counters, follower }
     }
 
-    pub fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < BATCH {
-                let Ok(job) = jobs.try_recv() else { break };
-                batch.push(job);
+    pub fn run(mut self, mut tasks: mpsc::Receiver<Task>) {
+        while let Some(first) = tasks.blocking_recv() {
+            let mut batch = Vec::new();
+            let mut next = Some(first);
+            let mut hold = None;
+            while let Some(task) = next {
+                match task {
+                    Task::Write(job) => batch.push(job),
+                    Task::Hold(work) => hold = Some(work),
+                }
+                let is_full = hold.is_some() || BATCH <= batch.len();
+                next = if is_full { None } else { tasks.try_recv().ok() };
             }
-            self.turn(batch);
+            if !batch.is_empty() {
+                self.turn(batch);
+            }
+            if let (Some(work), Some(conn)) = (hold, &self.conn) {
+                work(conn);
+            }
         }
-        if let Some(conn) = &self.conn {
+        if let (Some(conn), None) = (&self.conn, self.follower.get()) {
             checkpoint(conn, &self.counters);
         }
     }
@@ -128,11 +156,12 @@ impl Writer {
             return drop(batch);
         };
         let jobs = batch.len() as u64;
-        match commit(conn, batch) {
+        match commit(conn, batch, &self.follower) {
             Ok(()) => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
                 self.counters.jobs.fetch_add(jobs, Ordering::Relaxed);
-                if CHECKPOINT_FRAMES <= self.counters.frames.load(Ordering::Relaxed) {
+                let is_due = CHECKPOINT_FRAMES <= self.counters.frames.load(Ordering::Relaxed);
+                if is_due && self.follower.get().is_none() {
                     checkpoint(conn, &self.counters);
                 }
             }
@@ -177,7 +206,7 @@ impl Writer {
 }
 
 /// Runs the batch in one transaction and answers every job; an error says what to make of it.
-fn commit(conn: &mut Connection, batch: Vec<Job>) -> Result<(), (Option<Fault>, String)> {
+fn commit(conn: &mut Connection, batch: Vec<Job>, follower: &Follower) -> Result<(), (Option<Fault>, String)> {
     let mut settled = Vec::with_capacity(batch.len());
     let committed = transact(conn, batch, &mut settled).map_err(Arc::new);
     let verdict = match &committed {
@@ -187,6 +216,10 @@ fn commit(conn: &mut Connection, batch: Vec<Job>) -> Result<(), (Option<Fault>, 
             None => Ok(()),
         },
     };
+    // Told before any caller is answered, so that whoever has an answer can wait for its replica.
+    if let Some(told) = follower.get() {
+        told();
+    }
     for done in settled {
         (done.answer)(committed.clone());
     }

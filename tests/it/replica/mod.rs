@@ -1,4 +1,4 @@
-//! Replication: the codec against what real Litestream wrote, and restores of it.
+//! Replication: the store of objects, the codec against what real Litestream wrote, and restores of it.
 
 mod codec;
 mod fuzz;

@@ -1,0 +1,208 @@
+//! The folder between the log and the object store: files of level 0, durable before any upload.
+//!
+//! Invariant: the bytes of a transaction id never change once its file has its name.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+
+use super::capture::Reading;
+use super::log::Position;
+use super::ltx::{self, Decoder, Encoder, FileName, Header, NO_CHECKSUM, Txid};
+use super::wal;
+
+const LINEAGE: &str = "lineage";
+const SNAPSHOT: &str = "snapshot";
+const UNFINISHED: &str = ".tmp";
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{} cannot be used", .path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{} {source}", .path.display())]
+    Ltx { path: PathBuf, source: ltx::Error },
+}
+
+/// One continuous history, and what of it is not in the object store yet.
+pub struct Spool {
+    folder: PathBuf,
+    lineage: String,
+    newest: Option<Header>,
+}
+
+/// A file that waits for its upload.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub path: PathBuf,
+    pub name: FileName,
+    pub level: u8,
+    pub timestamp_ms: i64,
+}
+
+/// The file that is being written.
+pub struct Draft {
+    encoder: Encoder<BufWriter<File>>,
+    header: Header,
+    unfinished: PathBuf,
+    path: PathBuf,
+}
+
+impl Spool {
+    /// Opens the spool in `folder`, if it holds a history to go on with.
+    pub fn open(folder: &Path) -> Result<Option<Spool>, Error> {
+        let path = folder.join(LINEAGE);
+        let lineage = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Io { path, source }),
+        };
+        let mut spool = Spool { folder: folder.to_owned(), lineage, newest: None };
+        let Some(newest) = spool.level_0()?.pop() else { return Ok(None) };
+        spool.newest = Some(verify(&newest.path)?);
+        Ok(Some(spool))
+    }
+
+    /// Begins a new history; what is left of an earlier one goes.
+    pub fn begin(folder: &Path, lineage: &str) -> Result<Spool, Error> {
+        let failed = |source| Error::Io { path: folder.to_owned(), source };
+        if let Err(error) = fs::remove_dir_all(folder)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(failed(error));
+        }
+        fs::create_dir_all(folder.join(SNAPSHOT)).map_err(failed)?;
+        let write = || {
+            fs::write(folder.join(LINEAGE), lineage)?;
+            File::open(folder.join(LINEAGE))?.sync_all()?;
+            File::open(folder)?.sync_all()
+        };
+        write().map_err(failed)?;
+        Ok(Spool { folder: folder.to_owned(), lineage: lineage.to_owned(), newest: None })
+    }
+
+    pub fn lineage(&self) -> &str {
+        &self.lineage
+    }
+
+    /// Where the log was left, and the pages of the database there.
+    pub fn position(&self) -> Option<(Position, u32)> {
+        let newest = self.newest?;
+        let frame_bytes = i64::try_from(wal::frame_bytes(newest.page_size)).ok()?;
+        let frames = (newest.wal_offset + newest.wal_size - wal::HEADER_BYTES as i64).max(0) / frame_bytes;
+        let salts = [newest.wal_salt1, newest.wal_salt2];
+        Some((Position { salts, frames: u64::try_from(frames).ok()?, sums: [0, 0] }, newest.commit))
+    }
+
+    pub fn txid(&self) -> Txid {
+        self.newest.map_or(Txid(0), |newest| newest.max_txid)
+    }
+
+    fn timestamp_ms(&self, now_ms: i64) -> i64 {
+        self.newest.map_or(now_ms, |newest| now_ms.max(newest.timestamp_ms + 1))
+    }
+
+    /// The header of the next file of level 0, which reaches from `from` to `to` in the log.
+    pub fn next(&self, page_size: u32, commit: u32, from: Position, to: Position, now_ms: i64) -> Header {
+        let at = |frames| i64::try_from(wal::frame_at(page_size, frames)).unwrap_or(i64::MAX);
+        let start = if from.salts == to.salts { at(from.frames) } else { at(0) };
+        let has_run = to.salts != [0, 0];
+        let txid = self.txid().next();
+        Header {
+            flags: NO_CHECKSUM,
+            page_size,
+            commit,
+            min_txid: txid,
+            max_txid: txid,
+            timestamp_ms: self.timestamp_ms(now_ms),
+            pre_apply: 0,
+            wal_offset: if has_run { start } else { 0 },
+            wal_size: if has_run { at(to.frames) - start } else { 0 },
+            wal_salt1: to.salts[0],
+            wal_salt2: to.salts[1],
+            node_id: 0,
+        }
+    }
+
+    /// Keeps what the log says; durable when this returns.
+    pub fn keep(&mut self, reading: &Reading<'_>, now_ms: i64) -> Result<Txid, super::capture::Error> {
+        let changes = reading.changes;
+        let header = self.next(reading.page_size, changes.commit, changes.from, changes.to, now_ms);
+        let mut draft = self.draft(header).map_err(sink)?;
+        reading.each(&mut |pgno, page| draft.page(pgno, page).map_err(sink))?;
+        self.finish(draft).map_err(sink)
+    }
+
+    /// Begins a file; a header from [`Txid::FIRST`] on is a snapshot.
+    pub fn draft(&self, header: Header) -> Result<Draft, Error> {
+        let name = FileName { min: header.min_txid, max: header.max_txid }.to_string();
+        let folder = if header.is_snapshot() { self.folder.join(SNAPSHOT) } else { self.folder.clone() };
+        let (path, unfinished) = (folder.join(&name), folder.join(name + UNFINISHED));
+        let failed = |source| Error::Io { path: unfinished.clone(), source };
+        let out = BufWriter::new(File::create(&unfinished).map_err(failed)?);
+        let encoder = Encoder::new(out, header).map_err(|source| Error::Ltx { path: unfinished.clone(), source })?;
+        Ok(Draft { encoder, header, unfinished, path })
+    }
+
+    pub fn finish(&mut self, draft: Draft) -> Result<Txid, Error> {
+        let Draft { encoder, header, unfinished, path } = draft;
+        let (out, _) = encoder.finish().map_err(|source| Error::Ltx { path: unfinished.clone(), source })?;
+        let publish = || {
+            out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            fs::rename(&unfinished, &path)?;
+            File::open(path.parent().unwrap_or(&self.folder))?.sync_all()
+        };
+        publish().map_err(|source| Error::Io { path: path.clone(), source })?;
+        self.newest = Some(header);
+        Ok(header.max_txid)
+    }
+}
+
+impl Draft {
+    pub fn page(&mut self, pgno: u32, page: &[u8]) -> Result<(), Error> {
+        self.encoder.page(pgno, page).map_err(|source| Error::Ltx { path: self.unfinished.clone(), source })
+    }
+}
+
+impl Spool {
+    fn level_0(&self) -> Result<Vec<Waiting>, Error> {
+        listed(&self.folder, 0)
+    }
+}
+
+/// What is in the spool at `folder`, in the order in which it has to go up.
+pub fn waiting(folder: &Path) -> Result<Vec<Waiting>, Error> {
+    let mut found = listed(&folder.join(SNAPSHOT), 9)?;
+    found.extend(listed(folder, 0)?);
+    Ok(found)
+}
+
+fn listed(folder: &Path, level: u8) -> Result<Vec<Waiting>, Error> {
+    let failed = |source| Error::Io { path: folder.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Some(name) = entry.file_name().to_str().and_then(|name| name.parse::<FileName>().ok()) else { continue };
+        let path = entry.path();
+        let file = File::open(&path).map_err(failed)?;
+        let decoder = Decoder::new(BufReader::new(file)).map_err(|source| Error::Ltx { path: path.clone(), source })?;
+        found.push(Waiting { path, name, level, timestamp_ms: decoder.header().timestamp_ms });
+    }
+    found.sort_by_key(|waiting| waiting.name);
+    Ok(found)
+}
+
+/// Reads the whole file and its checksum.
+fn verify(path: &Path) -> Result<Header, Error> {
+    let wrong = |source| Error::Ltx { path: path.to_owned(), source };
+    let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let mut decoder = Decoder::new(BufReader::new(file)).map_err(wrong)?;
+    let header = *decoder.header();
+    let mut page = Vec::new();
+    while decoder.next_page(&mut page).map_err(wrong)?.is_some() {}
+    decoder.finish().map_err(wrong)?;
+    Ok(header)
+}
+
+pub(super) fn sink(error: Error) -> super::capture::Error {
+    super::capture::Error::Sink(error.into())
+}
