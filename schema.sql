@@ -331,3 +331,56 @@ create table mcp_events (
 ) strict;
 create index mcp_events_by_stream on mcp_events (stream_id, event_id);
 create index mcp_events_by_time on mcp_events (created_at);
+
+-- === the vault
+
+-- The root keys that this file has hung on, by name; the keys themselves are elsewhere.
+create table root_keys (
+    key_id     text primary key,
+    state      text not null,                   -- current, next (of a rotation under way), retired
+    probe      blob not null,                   -- a constant, sealed: tells a wrong key
+    created_at integer not null,
+    retired_at integer
+) strict, without rowid;
+create unique index root_keys_by_state on root_keys (state) where state <> 'retired';
+
+-- The appliance's own keys, wrapped under what derives from the root key.
+create table service_keys (
+    purpose text primary key,                   -- audit, token, state, digest
+    key_id  text not null references root_keys,
+    wrapped blob not null
+) strict, without rowid;
+
+-- In the clear: the name, the policy (with target and user name), notes, dates. Sealed: the secret.
+create table credentials (
+    credential_id text primary key,             -- bound into the seals, and never used again
+    name          text not null unique collate nocase,
+    kind          text not null,                -- as in the policy of the newest version
+    target        text collate nocase,
+    version       integer not null,             -- the newest
+    notes         text,
+    expires_at    integer,
+    used_at       integer,
+    created_at    integer not null,
+    updated_at    integer not null,
+    updated_by    text not null
+) strict, without rowid;
+create index credentials_by_target on credentials (target);
+create index credentials_by_expiry on credentials (expires_at) where expires_at is not null;
+
+create table credential_versions (
+    credential_id text not null references credentials on delete cascade,
+    version       integer not null,
+    policy        text not null,                -- JSON; its digest is bound into the seals
+    public_key    text,                         -- of an SSH key
+    key_id        text not null references root_keys,
+    wrapped       blob not null,                -- the data key, under the root key
+    value         blob not null,                -- the secret, under the data key
+    secret_at     integer not null,             -- since when the secret is this one
+    created_at    integer not null,
+    created_by    text not null,
+    replaced_at   integer,                      -- null for the newest
+    primary key (credential_id, version)
+) strict, without rowid;
+create index credential_versions_by_key on credential_versions (key_id);
+create index credential_versions_by_end on credential_versions (replaced_at) where replaced_at is not null;

@@ -31,13 +31,14 @@ pub enum Code {
     Unreachable,
     Refused,
     Unconfigured,
+    Sealed,
     Unavailable,
     Integrity,
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 16] = [
         Code::InvalidInput,
         Code::Unauthenticated,
         Code::Forbidden,
@@ -50,6 +51,7 @@ impl Code {
         Code::Unreachable,
         Code::Refused,
         Code::Unconfigured,
+        Code::Sealed,
         Code::Unavailable,
         Code::Integrity,
         Code::Internal,
@@ -93,6 +95,7 @@ impl Code {
             Code::Unreachable => ("unreachable", 502, 69),
             Code::Refused => ("refused", 502, 76),
             Code::Unconfigured => ("unconfigured", 424, 78),
+            Code::Sealed => ("sealed", 423, 69),
             Code::Unavailable => ("unavailable", 503, 69),
             Code::Integrity => ("integrity", 500, 65),
             Code::Internal => ("internal", 500, 70),

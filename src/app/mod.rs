@@ -7,6 +7,7 @@ pub mod event;
 pub mod limiter;
 pub mod metrics;
 mod reads;
+mod unseal;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,8 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::redact::Secrets;
 use crate::secret::Key;
-use crate::store::{Store, approvals, audit, requests};
-use crate::vault::root::Root;
+use crate::store::{Store, approvals, audit, credentials, requests};
+use crate::vault::Vault;
 
 /// Watchers that lag behind this many events miss some, and are told so.
 const EVENTS: usize = 1024;
@@ -39,6 +40,7 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub config: Config,
     pub keys: Keys,
+    pub vault: Arc<Vault>,
     pub events: broadcast::Sender<Event>,
     pub metrics: metrics::Metrics,
     pub limits: limiter::Limiter,
@@ -51,7 +53,7 @@ pub struct App {
     pub listening: RwLock<Vec<SocketAddr>>,
 }
 
-/// Each key for one purpose, all derived from the root.
+/// Each key for one purpose; they outlive the root key that wraps them.
 pub struct Keys {
     /// The macs of the audit chain.
     pub audit: Key,
@@ -59,20 +61,23 @@ pub struct Keys {
     pub token: Key,
     /// The seals of state that a client holds for us.
     pub state: Key,
+    /// Digests of inputs: a bare hash of a short secret could be guessed.
+    pub digest: Key,
 }
 
 impl App {
     /// Opens the data folder, making what is missing.
     pub fn open(data: &Path, root_key: &Path, config: Config) -> Result<Arc<App>> {
-        let root = Root::load_or_create(root_key, data)?;
-        let keys = Keys { audit: root.derive("audit"), token: root.derive("token"), state: root.derive("state") };
-        let store = Store::open(data, |conn| audit::check_key(conn, &keys.audit))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (found, now) = (unseal::Found::at(root_key, data)?, clock.now());
+        let (store, unsealed) = Store::open_with(data, |conn| found.recognise(conn), |tx| found.unseal(tx, now))?;
+        let vault = Arc::new(found.into_vault(&unsealed));
         Ok(Arc::new(App {
             store,
             started_at: clock.now(),
             clock,
-            keys,
+            keys: unsealed.keys,
+            vault,
             events: broadcast::channel(EVENTS).0,
             metrics: metrics::Metrics::default(),
             limits: limiter::Limiter::new(config.limits.clone()),
@@ -99,6 +104,7 @@ impl App {
         self.store
             .write(move |tx| {
                 requests::expire(tx, now)?;
+                credentials::expire(tx, now)?;
                 approvals::expire(tx, now)
             })
             .await

@@ -11,6 +11,7 @@ use crate::config;
 use crate::config::example::EXAMPLE;
 use crate::error::{Error, Result};
 use crate::vault::root::Root;
+use crate::vault::source::{KeyFile, Stored};
 
 pub fn run(args: &Place) -> Result<()> {
     let root_key = place::root_key(args)?;
@@ -20,8 +21,11 @@ pub fn run(args: &Place) -> Result<()> {
         make_folder(folder)?;
     }
     write_new(&file, EXAMPLE)?;
-    let had_key = root_key.exists();
-    Root::load_or_create(&root_key, &args.data)?;
+    let key_file = KeyFile::at(&root_key, &args.data)?;
+    let had_key = key_file.read()?.is_some();
+    if !had_key {
+        key_file.create(&Stored::Open(Root::generate()?))?;
+    }
     output::line(&format!("configuration: {}", file.display()))?;
     let key = if had_key { "kept" } else { "made; keep a copy of it elsewhere" };
     output::line(&format!("root key:      {} ({key})", root_key.display()))?;

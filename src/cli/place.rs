@@ -6,10 +6,10 @@ use super::args::Place;
 use crate::config::{self, Config};
 use crate::error::{Code, Error, Result};
 use crate::tools;
-use crate::vault::root;
+use crate::vault::source;
 
 pub fn root_key(place: &Place) -> Result<PathBuf> {
-    place.root_key.clone().or_else(root::default_path).ok_or_else(|| {
+    place.root_key.clone().or_else(source::credential).or_else(source::default_path).ok_or_else(|| {
         Error::new(Code::Unconfigured, "there is no home folder to keep the root key in")
             .with_hint("name a file with --root-key")
     })

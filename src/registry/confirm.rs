@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::app::{App, Context};
 use crate::error::{Code, Error, Result};
@@ -53,7 +54,7 @@ pub(super) async fn propose(cx: &Context, input: &Value, plan: Plan) -> Result<E
         tool: cx.tool.to_owned(),
         input: input.to_string(),
         input_digest: cx.input_digest.clone(),
-        state_digest: state_digest(&plan),
+        state_digest: state_digest(&cx.app, &plan),
         plan: shown.to_string(),
         created_at: now,
         expires_at: now + cx.app.config.approvals.ttl,
@@ -73,7 +74,7 @@ pub(super) async fn propose(cx: &Context, input: &Value, plan: Plan) -> Result<E
 pub(super) async fn redeem(cx: &Context, approval_id: &str, plan: &Plan) -> Result<()> {
     let (id, now) = (approval_id.to_owned(), cx.now());
     let (principal, tool) = (cx.caller.principal.clone(), cx.tool);
-    let (input_digest, state_digest) = (cx.input_digest.clone(), state_digest(plan));
+    let (input_digest, state_digest) = (cx.input_digest.clone(), state_digest(&cx.app, plan));
     let refuse =
         |message: String| Error::new(Code::Unconfirmed, message).with_hint("call without approval_id for a new plan");
     cx.app
@@ -114,11 +115,13 @@ pub async fn decide(app: &App, approval_id: &str, by: &str, decision: Decision) 
     app.store.write(move |tx| approvals::decide(tx, &id, state, &by, now)).await
 }
 
-fn state_digest(plan: &Plan) -> String {
-    digest(&plan.before)
+fn state_digest(app: &App, plan: &Plan) -> String {
+    digest(app, &plan.before)
 }
 
-/// A digest of JSON in which the order of fields does not matter: serde_json sorts them.
-pub(super) fn digest(value: &Value) -> String {
-    blake3::hash(value.to_string().as_bytes()).to_hex()[..32].to_owned()
+/// A digest of JSON in which the order of fields does not matter: serde_json sorts them. It is
+/// keyed, since whoever read a bare hash of a short secret in the audit chain could guess it.
+pub(super) fn digest(app: &App, value: &Value) -> String {
+    let text = Zeroizing::new(value.to_string());
+    blake3::keyed_hash(app.keys.digest.expose(), text.as_bytes()).to_hex()[..32].to_owned()
 }

@@ -77,7 +77,7 @@ impl Registry {
         let Call { caller, input, cancel, progress, .. } = call;
         self.admit(tool, &caller, &call_id).await?;
         let (input, Extras { request_id, approval_id }) = split(input)?;
-        let input_digest = confirm::digest(&input);
+        let input_digest = confirm::digest(&self.app, &input);
         let mut cx = Context::new(Arc::clone(&self.app), caller, name, call_id, request_id, input_digest);
         (cx.cancel, cx.progress) = (cancel, progress);
         let _slot = self.app.limits.enter(&cx.caller.principal)?;

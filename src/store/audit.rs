@@ -8,7 +8,7 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::encode_hex;
 use crate::page::{Limit, Page};
 use crate::secret::Key;
@@ -219,19 +219,6 @@ pub fn list(conn: &Connection, filter: &Filter, before: Option<i64>, limit: Limi
     Ok(Page::bounded(rows, limit, |row| row.seq))
 }
 
-/// Fails unless `key` is the one that the chain was begun with, as far as its first row tells.
-pub fn check_key(conn: &Connection, key: &Key) -> Result<()> {
-    let first = conn
-        .prepare_cached(&format!("select {COLUMNS} from audit order by seq limit 1"))?
-        .query_row([], Stored::read)
-        .optional()?;
-    let Some(first) = first else { return Ok(()) };
-    if first.seq == 1 && !bool::from(first.mac_after(key, &GENESIS).as_slice().ct_eq(&first.mac)) {
-        return Err(Error::new(
-            crate::error::Code::Integrity,
-            "the root key is not the one that this database was made with",
-        )
-        .with_hint("name the right key file with --root-key; nothing was written"));
-    }
-    Ok(())
+pub fn is_empty(conn: &Connection) -> Result<bool> {
+    Ok(conn.query_row("select not exists (select 1 from audit)", [], |row| row.get(0))?)
 }

@@ -39,6 +39,8 @@ pub(super) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     // An acknowledged commit survives a power cut; group commit shares the price.
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "foreign_keys", true)?;
+    // What was removed is overwritten: a sealed secret that was taken out must not be found again.
+    conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
     Ok(conn)

@@ -7,6 +7,7 @@
 pub mod approvals;
 pub mod audit;
 pub mod connection;
+pub mod credentials;
 mod error;
 mod follow;
 pub mod forum;
@@ -14,6 +15,7 @@ pub mod forum_reading;
 pub mod forum_search;
 pub mod forum_words;
 pub mod inventory;
+pub mod keys;
 pub mod meta;
 pub mod migrate;
 mod readers;
@@ -65,11 +67,23 @@ impl Store {
     /// Opens, and if need be makes or upgrades, the database in `folder`; `check` may refuse an
     /// existing file before anything is written to it.
     pub fn open(folder: &Path, check: impl FnOnce(&Connection) -> Result<()>) -> Result<Store> {
+        Ok(Store::open_with(folder, check, |_| Ok(()))?.0)
+    }
+
+    /// Like [`Store::open`]; `first` is the first transaction on the file, made or checked.
+    pub fn open_with<T>(
+        folder: &Path,
+        check: impl FnOnce(&Connection) -> Result<()>,
+        first: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<(Store, T)> {
         connection::check_sqlite_version()?;
         let lock = lock(folder)?;
         let path = folder.join(FILE);
         let mut conn = connection::open_writer(&path).map_err(|error| cannot_open(&path, error))?;
         migrate::migrate(&mut conn, &path, check)?;
+        let tx = conn.transaction()?;
+        let begun = first(&tx)?;
+        tx.commit()?;
         if !meta::note_start(&conn)? {
             check_quickly(&conn, &path)?;
         }
@@ -96,7 +110,7 @@ impl Store {
             file,
             _lock: lock,
         };
-        Ok(Store { shared: Arc::new(shared) })
+        Ok((Store { shared: Arc::new(shared) }, begun))
     }
 
     /// Runs `f` in a write transaction, which it may share with others waiting; commits if it returns `Ok`.

@@ -22,3 +22,4 @@ mod security;
 mod store;
 mod support;
 mod tidy;
+mod vault;

@@ -85,6 +85,7 @@ pub fn title(code: Code) -> &'static str {
         Code::Unreachable => "A device does not answer",
         Code::Refused => "A device refused",
         Code::Unconfigured => "Something is not configured",
+        Code::Sealed => "The vault is sealed",
         Code::Unavailable => "hearth cannot answer at the moment",
         Code::Integrity => "Stored data does not hold",
         Code::Internal => "Internal error",
