@@ -109,7 +109,7 @@ pub struct Serve {
     /// Address to listen on instead of the configured one; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Address of the replica: file:///folder or s3://bucket/path?endpoint=…&region=…; without one, a folder beside the data
+    /// Address of the replica: file:///folder or s3://bucket/path?endpoint=…&region=…
     #[arg(long, value_name = "URL", env = "HEARTH_REPLICA")]
     pub replica: Option<String>,
 }

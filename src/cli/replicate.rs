@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::args::{Place, Serve};
 use crate::app::App;
 use crate::error::{Code, Error, Result};
-use crate::replica::object::{self, ObjectStore, file::Folder};
+use crate::replica::object;
 use crate::replica::replicator::{Bell, Replicator, Settings};
 use crate::replica::source::{Source, Unheld};
 use crate::store::Store;
@@ -16,7 +16,6 @@ use crate::store::Store;
 /// How long a stop waits for what is not in the object store yet.
 const LAST_SYNC: Duration = Duration::from_secs(30);
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-const FOLDER: &str = "replica";
 const SPOOL: &str = "spool";
 
 struct Followed(Store);
@@ -39,12 +38,10 @@ impl Source for Followed {
     }
 }
 
-/// Replicates to the address that was named, or else into a folder beside the data.
-pub async fn start(app: &App, place: &Place, args: &Serve) -> Result<Replicator> {
-    let store: Arc<dyn ObjectStore> = match &args.replica {
-        Some(address) => object::url::open(address).map_err(|error| Error::new(Code::Unconfigured, error))?,
-        None => Arc::new(Folder::new(std::path::absolute(place.data.join(FOLDER)).map_err(Error::internal)?)),
-    };
+/// Replicates to the address that was named, if one was.
+pub async fn start(app: &App, place: &Place, args: &Serve) -> Result<Option<Replicator>> {
+    let Some(address) = &args.replica else { return Ok(None) };
+    let store = object::url::open(address).map_err(|error| Error::new(Code::Unconfigured, error))?;
     tracing::info!(replica = store.describe(), "replicating");
     let settings = Settings { spool: place.data.join(SPOOL), sync_interval: SYNC_INTERVAL };
     let (source, clock) = (app.store.clone(), Arc::clone(&app.clock));
@@ -53,7 +50,7 @@ pub async fn start(app: &App, place: &Place, args: &Serve) -> Result<Replicator>
     app.store.follow(move || rung.ring());
     let start = move || Replicator::start(Arc::new(Followed(source)), bell, store, settings, clock);
     let started = tokio::task::spawn_blocking(start).await.map_err(Error::internal)?;
-    started.map_err(|error| {
+    started.map(Some).map_err(|error| {
         Error::unavailable(format_args!("the database cannot be replicated: {error}"))
             .with_hint("see that the data folder can be written and that its disk is not full")
             .with_source(error)

@@ -68,7 +68,10 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     };
     mcp.close().await?;
     app.write_reads().await?;
-    let is_replicated = replicate::stop(replicator).await;
+    let is_replicated = match replicator {
+        Some(replicator) => replicate::stop(replicator).await,
+        None => true,
+    };
     app.close().await?;
     if !is_replicated {
         return Ok(Ended::Undone);
