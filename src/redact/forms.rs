@@ -118,7 +118,7 @@ fn base64(secret: &[u8], before: usize, engine: &impl Engine) -> Form {
     let own = (before * 8).div_ceil(6)..bits / 6;
     let core = letters[own.clone()].to_vec();
     letters.zeroize();
-    Form { spills_before: before != 0, spills_after: bits % 6 != 0, ..Form::encoded(core) }
+    Form { spills_before: before != 0, spills_after: !bits.is_multiple_of(6), ..Form::encoded(core) }
 }
 
 #[cfg(test)]
