@@ -211,7 +211,7 @@ impl Index {
 fn cut(form: &Form) -> Vec<Range<usize>> {
     let length = form.bytes.len();
     if length < LONG || form.is_word {
-        return Vec::from([0..length]);
+        return std::iter::once(0..length).collect();
     }
     let armour = if form.is_plain { armour(&form.bytes) } else { Vec::new() };
     // What follows an armour line begins a piece, too: it must not wait for the next step.
