@@ -66,7 +66,9 @@ pub fn init(log: &Log) {
     // A panic's message may quote what it failed on.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref().copied());
+        let message = message.unwrap_or("no message");
         tracing::error!(place, "panicked: {message}");
     }));
     // A second call, as in a test, keeps the first subscriber.

@@ -46,8 +46,11 @@ impl View {
     }
 }
 
+/// `None` where there is nothing to undo.
+type Undo = fn(&[u8]) -> Option<View>;
+
 /// The kinds of escapes, each of which may stand inside the other.
-pub const KINDS: [fn(&[u8]) -> Option<View>; 2] = [backslashes, percents];
+pub const KINDS: [Undo; 2] = [backslashes, percents];
 
 /// Undoes the escapes of JSON, and those of the debug form of Rust and of shells; `None` where there are none.
 fn backslashes(text: &[u8]) -> Option<View> {
