@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::args::{Place, Serve};
 use super::{Ended, client, log, mcp, output, place};
-use crate::app::{App, Caller, Door};
+use crate::app::{App, Caller, Door, rotation};
 use crate::config::server::Server;
 use crate::error::{Code, Error, Result};
 use crate::registry::Registry;
@@ -34,6 +34,9 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
 
     // The folder's lock comes first: whoever holds it may take the port and the sockets.
     let app = App::open(&place.data, &place::root_key(place)?, config)?;
+    if rotation::resume(&app).await? {
+        tracing::info!(key = %app.vault.current(), "the exchange of the root key is finished");
+    }
     let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
     let doors = Doors { stop: CancellationToken::new(), tasks: TaskTracker::new() };
 

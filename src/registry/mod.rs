@@ -35,6 +35,8 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     const ROUTE: &'static str;
     /// Only for a person at the command line: what an agent must not do even at level 4.
     const PERSON_ONLY: bool = false;
+    /// Whether its answer is a secret: nobody but a person at the command line can approve it.
+    const REVEALS: bool = false;
     /// How long a call may take, where it is not the configured time.
     const DEADLINE: Option<Duration> = None;
 
@@ -64,6 +66,7 @@ pub struct Entry {
     pub effect: Effect,
     pub route: &'static str,
     pub person_only: bool,
+    pub reveals: bool,
     deadline: Option<Duration>,
     input: fn() -> Schema,
     output: fn() -> Schema,
@@ -99,6 +102,7 @@ impl Entry {
             effect: T::EFFECT,
             route: T::ROUTE,
             person_only: T::PERSON_ONLY,
+            reveals: T::REVEALS,
             deadline: T::DEADLINE,
             input: schema::input::<T>,
             output: schema::output::<T::Output>,
