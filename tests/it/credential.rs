@@ -226,7 +226,7 @@ async fn a_new_root_key_keeps_secrets_tokens_and_the_audit_chain() {
     assert_eq!(status["keys"].as_array().unwrap().len(), 2, "{status}");
     let ask = json!({ "name": "nas", "purpose": "after" });
     assert_eq!(approved(&app, "credential_get", ask).await.unwrap()["secret"], CANARY);
-    assert_eq!(app.ok(&agent(), "audit_verify", json!({})).await["ok"], true);
+    assert_eq!(app.ok(&agent(), "audit_verify", json!({})).await["valid"], true);
     let leaked = app.ok(&person(), "key_compromise", json!({})).await;
     assert_eq!(leaked["items"][0]["name"], "nas", "{leaked}");
 }
