@@ -1,7 +1,9 @@
 //! Key material and secrets that cannot be printed and do not stay in memory.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
@@ -74,6 +76,20 @@ impl<'de> Deserialize<'de> for Secret {
             Value::String(text) => Ok(Secret::new(text.into_bytes())),
             _ => Err(serde::de::Error::custom("must be a text")),
         }
+    }
+}
+
+impl JsonSchema for Secret {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "writeOnly": true })
     }
 }
 

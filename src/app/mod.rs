@@ -3,10 +3,12 @@
 pub mod access;
 pub mod caller;
 pub mod context;
+pub mod credentials;
 pub mod event;
 pub mod limiter;
 pub mod metrics;
 mod reads;
+pub mod rotation;
 mod unseal;
 
 use std::net::SocketAddr;
@@ -27,7 +29,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::redact::Secrets;
 use crate::secret::Key;
-use crate::store::{Store, approvals, audit, credentials, requests};
+use crate::store::{Store, approvals, audit, credentials as stored, requests};
 use crate::vault::Vault;
 
 /// Watchers that lag behind this many events miss some, and are told so.
@@ -104,7 +106,7 @@ impl App {
         self.store
             .write(move |tx| {
                 requests::expire(tx, now)?;
-                credentials::expire(tx, now)?;
+                stored::expire(tx, now)?;
                 approvals::expire(tx, now)
             })
             .await

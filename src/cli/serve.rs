@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::args::{Place, Serve};
 use super::{Ended, client, log, mcp, output, place, replicate};
-use crate::app::{App, Caller, Door};
+use crate::app::{App, Caller, Door, rotation};
 use crate::config::server::Server;
 use crate::error::{Code, Error, Result};
 use crate::registry::Registry;
@@ -35,6 +35,9 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     // The folder's lock comes first: whoever holds it may take the port and the sockets.
     let app = App::open(&place.data, &place::root_key(place)?, config)?;
     log::keep_out(&app.secrets);
+    if rotation::resume(&app).await? {
+        tracing::info!(key = %app.vault.current(), "the exchange of the root key is finished");
+    }
     let replicator = replicate::start(&app, place, args).await?;
     let registry = Registry::new(Arc::clone(&app), tools::TOOLSETS);
     let doors = Doors { stop: CancellationToken::new(), tasks: TaskTracker::new() };

@@ -105,7 +105,7 @@ impl Registry {
                         self.app.limits.take(&cx.caller.principal, class, cx.now())?;
                         confirm::redeem(&cx, approval_id, &plan).await?;
                     }
-                    None if self.may_confirm_itself(&cx) => {
+                    None if !tool.entry.reveals && self.may_confirm_itself(&cx) => {
                         self.app.limits.take(&cx.caller.principal, class, cx.now())?;
                     }
                     None => {

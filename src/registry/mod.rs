@@ -35,7 +35,8 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     const ROUTE: &'static str;
     /// Only for a person at the command line: what an agent must not do even at level 4.
     const PERSON_ONLY: bool = false;
-    /// Whether the answer holds a secret on purpose: it then leaves as it is, and is kept nowhere.
+    /// Whether its answer is a secret, on purpose: it leaves as it is and is kept nowhere, and nobody but a
+    /// person at the command line can approve it.
     const REVEALS: bool = false;
     /// How long a call may take, where it is not the configured time.
     const DEADLINE: Option<Duration> = None;

@@ -7,6 +7,7 @@ mod addresses;
 mod audit;
 mod cli;
 mod config;
+mod credential;
 mod forum;
 mod forum_search;
 mod guard;

@@ -53,7 +53,9 @@ pub async fn ask(
     let Some((approval_id, plan)) = error.approval().map(|(id, plan)| (id.to_owned(), plan.clone())) else {
         return Ok(Asked::Now(Err(error)));
     };
-    if !can_ask(cx) {
+    // A client that says yes by itself must not be enough to be shown a secret.
+    let reveals = handler.shared.registry.find(&call.tool).is_some_and(|tool| tool.entry.reveals);
+    if reveals || !can_ask(cx) {
         return Ok(Asked::Now(Err(error)));
     }
     let question = question(&call.tool, &plan)?;

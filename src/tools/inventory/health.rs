@@ -3,18 +3,24 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::Named;
-use crate::adapter::http::{Failure, check};
+use crate::adapter::http::{Failure, Options, check_with};
 use crate::adapter::vet::Refusal;
+use crate::app::credentials::{Granted, Wanted};
 use crate::app::{Context, Event, Level};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::registry::{Effect, Tool};
 use crate::store::inventory::checks::{self, Finding};
 use crate::store::inventory::services::Service;
 use crate::store::inventory::{Kind, record};
+use crate::vault::Use;
 
 const TIMEOUT_MS: u64 = 5000;
 const TIMEOUT_MS_MAX: u64 = 60_000;
@@ -49,7 +55,17 @@ impl Tool for CheckServiceHealth {
         let url = endpoint.health_url()?;
         let own_addresses = cx.app.listening.read().unwrap_or_else(PoisonError::into_inner).clone();
         let policy = cx.app.config.health.policy(own_addresses);
-        let found = check(&url, &policy, Duration::from_millis(timeout_ms)).await;
+        let wanted = Wanted {
+            target: &format!("service:{}", endpoint.name),
+            uses: &[Use::HttpBasic, Use::HttpBearer, Use::HttpHeader],
+            peer: &url.origin().ascii_serialization(),
+        };
+        let headers = match cx.use_credential(wanted).await? {
+            Some(granted) => vec![credential_header(&granted)?],
+            None => Vec::new(),
+        };
+        let options = Options { headers, ..Options::default() };
+        let found = check_with(&url, &policy, Duration::from_millis(timeout_ms), options).await;
         if let Some(Failure::Refused(refusal)) = found.failure {
             return Err(refused(&endpoint.name, refusal));
         }
@@ -62,6 +78,31 @@ impl Tool for CheckServiceHealth {
         cx.publish(Event::changed(super::uri(Kind::Service, &finding.name)));
         Ok(finding)
     }
+}
+
+/// The header that carries a credential, marked so that it is withheld from a host that proves nothing.
+fn credential_header(granted: &Granted) -> Result<(HeaderName, HeaderValue)> {
+    let unfit = || {
+        Error::new(Code::Unconfigured, format_args!("credential `{}` cannot go into a header", granted.name))
+            .with_hint("put its secret again, as one line")
+    };
+    let text = |prefix: &str, secret: &[u8]| Zeroizing::new([prefix.as_bytes(), secret].concat());
+    let (name, value) = match granted.usage {
+        Use::HttpBasic => {
+            let user = format!("{}:", granted.username.as_deref().unwrap_or_default());
+            let pair = text(&user, granted.secret.expose());
+            let encoded = Zeroizing::new(STANDARD.encode(&*pair));
+            (AUTHORIZATION, text("Basic ", encoded.as_bytes()))
+        }
+        Use::HttpBearer => (AUTHORIZATION, text("Bearer ", granted.secret.expose())),
+        _ => {
+            let name = granted.header.as_deref().unwrap_or_default();
+            (HeaderName::try_from(name).map_err(|_| unfit())?, text("", granted.secret.expose()))
+        }
+    };
+    let mut value = HeaderValue::from_bytes(&value).map_err(|_| unfit())?;
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 fn refused(service: &str, refusal: Refusal) -> Error {

@@ -248,7 +248,7 @@ create table audit (
     principal    text not null,
     door         text not null,
     tool         text not null,
-    phase        text not null,                 -- attempt, outcome, or reads (a count of them)
+    phase        text not null,                 -- attempt, use (of a credential), outcome, or reads (a count)
     decision     text not null,                 -- allowed, ok, or the code of the error
     reason       text,
     input_digest text,
