@@ -16,6 +16,7 @@ mod inventory;
 mod mcp;
 mod registry;
 mod rest;
+mod rest_cancel;
 mod security;
 mod store;
 mod support;
