@@ -305,7 +305,8 @@ create table tokens (
     created_at integer not null,
     created_by text not null,
     expires_at integer,
-    last_used_at integer
+    last_used_at integer,
+    revoked_at integer                          -- the row stays, so that its name is nobody else's
 ) strict;
 
 -- === MCP: what lets a client sleep through an idle hour or a restart

@@ -1,8 +1,12 @@
 //! From what a connection shows to who calls.
 
+use rusqlite::Connection;
+
 use super::{App, Caller, Door, Level};
 use crate::error::{Code, Error, Result};
 use crate::store::tokens;
+
+const TOKEN: &str = "token:";
 
 /// The caller behind a bearer token.
 pub async fn by_token(app: &App, token: &str, door: Door) -> Result<Caller> {
@@ -19,13 +23,35 @@ pub async fn by_token(app: &App, token: &str, door: Door) -> Result<Caller> {
         tokio::spawn(async move { store.write(move |tx| tokens::note_use(tx, &name, now)).await });
     }
     Ok(Caller {
-        principal: format!("token:{}", token.name),
+        principal: token_principal(&token.name),
         level: token.level,
         toolsets: token.toolsets,
         rule: format!("token `{}`", token.name),
         door,
         client: None,
     })
+}
+
+/// What the holder of a token is called wherever a caller is named.
+pub fn token_principal(name: &str) -> String {
+    format!("{TOKEN}{name}")
+}
+
+/// Those of the principals whose token was revoked or has expired.
+pub async fn ended(app: &App, principals: Vec<String>) -> Result<Vec<String>> {
+    let now = app.clock.now();
+    let find = |conn: &Connection| {
+        let mut ended = Vec::new();
+        for principal in principals {
+            if let Some(name) = principal.strip_prefix(TOKEN)
+                && tokens::has_ended(conn, name, now)?
+            {
+                ended.push(principal);
+            }
+        }
+        Ok(ended)
+    };
+    app.store.read_now(find).await
 }
 
 /// A caller on this machine that shows no token.

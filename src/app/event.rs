@@ -6,6 +6,8 @@ pub enum Event {
     Changed { uri: String },
     /// A resource came or went.
     ListChanged,
+    /// Someone has lost their access: whoever keeps things open for callers looks again at who has not.
+    AccessEnded,
 }
 
 impl Event {

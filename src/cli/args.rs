@@ -144,7 +144,7 @@ pub enum Token {
     Create(TokenCreate),
     /// List the tokens, without their secrets
     List,
-    /// Revoke a token at once
+    /// Revoke a token at once, with all that it has open; its name is not given again
     #[command(after_help = "Example:
   hearth token revoke laptop")]
     Revoke { name: String },

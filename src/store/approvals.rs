@@ -94,6 +94,16 @@ pub fn decide(tx: &Transaction<'_>, approval_id: &str, state: &str, by: &str, no
     Ok(Approval { state: state.to_owned(), decided_by: Some(by.to_owned()), ..found })
 }
 
+/// Rejects all that a caller could still use or get.
+pub fn withdraw(tx: &Transaction<'_>, principal: &str, by: &str, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(
+        "update approvals set state = 'rejected', decided_by = ?2, decided_at = ?3
+         where principal = ?1 and state in ('pending', 'approved')",
+    )?
+    .execute(params![principal, by, now])?;
+    Ok(())
+}
+
 /// Spends an approved one; says whether this call is the one that may use it.
 pub fn spend(tx: &Transaction<'_>, approval_id: &str) -> Result<bool> {
     let spent = tx

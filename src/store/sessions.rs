@@ -35,6 +35,9 @@ const TOUCH: &str = "update mcp_sessions set used_at = ?2 where session_id = ?1"
 const SET_RESOURCES: &str = "update mcp_sessions set resources = ?2 where session_id = ?1";
 const SET_LOG_LEVEL: &str = "update mcp_sessions set log_level = ?2 where session_id = ?1";
 const REMOVE: &str = "delete from mcp_sessions where session_id = ?1";
+const REMOVE_EVENTS_BY: &str = "delete from mcp_events where session_id in
+    (select session_id from mcp_sessions where principal = ?1)";
+const REMOVE_BY: &str = "delete from mcp_sessions where principal = ?1";
 const REMOVE_UNUSED: &str = "delete from mcp_sessions where used_at < ?1";
 const REMOVE_MOST: &str = "delete from mcp_sessions where session_id in
     (select session_id from mcp_sessions order by used_at desc limit -1 offset ?1)";
@@ -99,6 +102,13 @@ pub fn set_log_level(tx: &Transaction<'_>, session_id: &str, level: &str) -> Res
 pub fn remove(tx: &Transaction<'_>, session_id: &str) -> Result<()> {
     tx.prepare_cached(REMOVE_EVENTS_OF)?.execute([session_id])?;
     tx.prepare_cached(REMOVE)?.execute([session_id])?;
+    Ok(())
+}
+
+/// Forgets the sessions of a caller and their events.
+pub fn remove_by(tx: &Transaction<'_>, principal: &str) -> Result<()> {
+    tx.prepare_cached(REMOVE_EVENTS_BY)?.execute([principal])?;
+    tx.prepare_cached(REMOVE_BY)?.execute([principal])?;
     Ok(())
 }
 

@@ -1,4 +1,7 @@
 //! Bearer tokens: kept as keyed hashes, so that the file alone gives nobody a token.
+//!
+//! A name is given once. What its holder wrote, planned and was granted stands under that name,
+//! so a revoked token leaves its row behind.
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -51,12 +54,14 @@ pub fn hash(key: &Key, token: &str) -> [u8; 32] {
 
 pub fn insert(tx: &Transaction<'_>, token: &Token, hash: &[u8; 32]) -> Result<()> {
     let toolsets = token.toolsets.as_ref().map(serde_json::to_string).transpose().map_err(Error::internal)?;
-    let taken: bool = tx
-        .prepare_cached("select exists (select 1 from tokens where name = ?1)")?
-        .query_row([&token.name], |row| row.get(0))?;
-    if taken {
-        return Err(Error::conflict(format_args!("there is a token `{}` already", token.name))
-            .with_hint("choose another name, or revoke that one first"));
+    let taken: Option<bool> = tx
+        .prepare_cached("select revoked_at is not null from tokens where name = ?1")?
+        .query_row([&token.name], |row| row.get(0))
+        .optional()?;
+    if let Some(is_revoked) = taken {
+        let what = if is_revoked { "there was a token" } else { "there is a token" };
+        return Err(Error::conflict(format_args!("{what} `{}` already", token.name))
+            .with_hint("choose another name: what was done under this one stays with its first holder"));
     }
     tx.prepare_cached(
         "insert into tokens (name, hash, level, toolsets, created_at, created_by, expires_at)
@@ -74,10 +79,10 @@ pub fn insert(tx: &Transaction<'_>, token: &Token, hash: &[u8; 32]) -> Result<()
     Ok(())
 }
 
-/// The token with that hash, unless it has expired. Looking up a keyed hash in an index tells
+/// The token with that hash, unless it is revoked or has expired. Looking up a keyed hash in an index tells
 /// an attacker nothing by its timing, since the hash cannot be steered without the key.
 pub fn find(conn: &Connection, hash: &[u8; 32], now: Timestamp) -> Result<Option<Token>> {
-    let sql = format!("select {COLUMNS} from tokens where hash = ?1");
+    let sql = format!("select {COLUMNS} from tokens where hash = ?1 and revoked_at is null");
     let token = conn.prepare_cached(&sql)?.query_row([hash], Token::read).optional()?;
     Ok(token.filter(|token| token.expires_at.is_none_or(|end| now < end)))
 }
@@ -88,15 +93,22 @@ pub fn note_use(tx: &Transaction<'_>, name: &str, now: Timestamp) -> Result<()> 
 }
 
 pub fn list(conn: &Connection) -> Result<Vec<Token>> {
-    let mut statement = conn.prepare_cached(&format!("select {COLUMNS} from tokens order by name limit 1000"))?;
+    let sql = format!("select {COLUMNS} from tokens where revoked_at is null order by name limit 1000");
+    let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map([], Token::read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub fn remove(tx: &Transaction<'_>, name: &str) -> Result<()> {
-    let removed = tx.prepare_cached("delete from tokens where name = ?1")?.execute([name])?;
-    if removed == 0 {
-        return Err(Error::not_found(format_args!("no token `{name}`")));
-    }
-    Ok(())
+/// Ends a token for good and says how its name is spelled.
+pub fn revoke(tx: &Transaction<'_>, name: &str, now: Timestamp) -> Result<String> {
+    let sql = "update tokens set revoked_at = ?2 where name = ?1 and revoked_at is null returning name";
+    let revoked = tx.prepare_cached(sql)?.query_row(params![name, now], |row| row.get(0)).optional()?;
+    revoked.ok_or_else(|| Error::not_found(format_args!("no token `{name}`")))
+}
+
+/// Whether there was a token of that name and it holds no longer.
+pub fn has_ended(conn: &Connection, name: &str, now: Timestamp) -> Result<bool> {
+    let sql = "select exists (select 1 from tokens
+               where name = ?1 and (revoked_at is not null or expires_at <= ?2))";
+    Ok(conn.prepare_cached(sql)?.query_row(params![name, now], |row| row.get(0))?)
 }

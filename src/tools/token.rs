@@ -3,13 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{Context, Level};
+use crate::app::{Context, Event, Level, access};
 use crate::clock::Timestamp;
 use crate::config::duration::Duration;
 use crate::error::{Error, Result};
 use crate::id;
 use crate::registry::{Effect, Entry, Tool};
-use crate::store::tokens;
+use crate::store::{approvals, sessions, tokens};
 use crate::text::{Line, Name};
 
 pub const TOOLS: &[Entry] = &[Entry::of::<CreateToken>(), Entry::of::<ListTokens>(), Entry::of::<RevokeToken>()];
@@ -132,7 +132,7 @@ impl Tool for ListTokens {
     }
 }
 
-/// Revoke a bearer token at once
+/// Revoke a bearer token at once, with all that it has open; its name is not given again
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeToken {
@@ -154,11 +154,16 @@ impl Tool for RevokeToken {
     type Output = Revoked;
 
     async fn run(self, cx: &Context) -> Result<Revoked> {
-        let name = self.name.into_string();
-        cx.write(move |tx| {
-            tokens::remove(tx, &name)?;
-            Ok(Revoked { revoked: name })
-        })
-        .await
+        let (name, by, now) = (self.name.into_string(), cx.caller.principal.clone(), cx.now());
+        let write = cx.write(move |tx| {
+            let revoked = tokens::revoke(tx, &name, now)?;
+            let principal = access::token_principal(&revoked);
+            sessions::remove_by(tx, &principal)?;
+            approvals::withdraw(tx, &principal, &by, now)?;
+            Ok(Revoked { revoked })
+        });
+        let revoked = write.await?;
+        cx.publish(Event::AccessEnded);
+        Ok(revoked)
     }
 }

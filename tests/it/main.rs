@@ -19,6 +19,7 @@ mod redact;
 mod registry;
 mod replica;
 mod rest;
+mod rest_cancel;
 mod security;
 mod store;
 mod support;

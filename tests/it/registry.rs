@@ -355,6 +355,32 @@ async fn calls_past_the_rate_are_told_when_to_come_back() {
     app.ok(&caller("b", Level::Monitor), "system_whoami", json!({})).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_comes_too_early_keeps_its_approval() {
+    let toolsets = [("test", TOOLS), hearth::tools::TOOLSETS[hearth::tools::TOOLSETS.len() - 2]];
+    let mut config = unhurried();
+    config.limits.destructive_per_hour = 1;
+    let app = TestApp::with(config, &toolsets);
+    let a = caller("a", Level::Manage);
+    let mut approved = Vec::new();
+    for key in ["one", "two"] {
+        app.app.store.write(move |tx| hearth::store::meta::put(tx, key, "line")).await.unwrap();
+        let error = app.err(&a, "test_wipe_line", json!({ "key": key })).await;
+        let id = error.approval().expect("a plan").0.to_owned();
+        app.ok(&person(), "system_approve", json!({ "approval": id })).await;
+        approved.push(json!({ "key": key, "approval_id": id }));
+    }
+    app.ok(&a, "test_wipe_line", approved[0].clone()).await;
+    for _ in 0..2 {
+        let error = app.err(&a, "test_wipe_line", approved[1].clone()).await;
+        assert_eq!(error.code, Code::RateLimited, "{error}");
+        assert!(error.retry_after().is_some());
+    }
+    // The next process has a fresh rate and the same approvals.
+    let app = app.restart(&toolsets).await;
+    assert_eq!(app.ok(&a, "test_wipe_line", approved[1].clone()).await["wiped"], 1);
+}
+
 /// Every client keeps the list of tools in its model's context.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_of_tools_fits_into_a_models_context() {

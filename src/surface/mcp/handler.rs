@@ -299,9 +299,12 @@ impl ServerHandler for Handler {
         for uri in cx.accepted().resource_subscriptions.iter().flatten() {
             resources::check(&self.shared, &caller, uri).map_err(|error| self.clean(error))?;
         }
-        let _stream = self.shared.roster.open_stream(&caller.principal).map_err(|error| protocol_error(&error))?;
+        let stream = self.shared.roster.open_stream(&caller.principal).map_err(|error| protocol_error(&error))?;
         let id = self.shared.watchers.add_sink(cx.sink().clone());
-        cx.cancelled().await;
+        tokio::select! {
+            () = cx.cancelled() => {}
+            () = stream.ended() => {}
+        }
         self.shared.watchers.remove_sink(id);
         Ok(())
     }

@@ -31,7 +31,8 @@ use std::time::Duration;
 
 use axum::Router;
 use rmcp::model::{RequestStateCodec, Tool};
-use tokio::sync::watch;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::conformance::Fixtures;
@@ -39,7 +40,7 @@ use self::events::{Events, Which};
 use self::handler::Handler;
 use self::roster::Roster;
 use self::subscribe::Watchers;
-use crate::app::Caller;
+use crate::app::{Caller, Event, access};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
@@ -49,6 +50,8 @@ pub use stdio::{serve_socket, serve_stdio};
 
 /// How long an answer takes from the tool to the wire.
 const LAST_WORD: Duration = Duration::from_millis(50);
+/// How long a token that has expired may keep its streams.
+const ACCESS_EVERY: Duration = Duration::from_secs(1);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Sessions that nobody came back to for so long are forgotten.
@@ -107,6 +110,7 @@ impl Mcp {
         tokio::spawn(watchers.pass_on(app.events.subscribe(), ct.clone()));
         let mcp = Mcp { shared: Arc::new(shared), events, ct };
         tokio::spawn(mcp.clone().keep_house());
+        tokio::spawn(mcp.clone().keep_out(app.events.subscribe()));
         Ok(mcp)
     }
 
@@ -166,6 +170,48 @@ impl Mcp {
                 tracing::warn!(cause = error.chain(), "MCP sessions are not kept: {error}");
             }
         }
+    }
+
+    /// Ends what is open of callers that may call no longer, until the end. A revocation is told
+    /// at once; looking again finds the rest: what has expired, events that were missed, and what
+    /// was opened by a request that came in before its token was revoked.
+    async fn keep_out(self, mut events: broadcast::Receiver<Event>) {
+        let mut again = tokio::time::interval(ACCESS_EVERY);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                () = self.ct.cancelled() => return,
+                _ = again.tick() => Ok(Event::AccessEnded),
+                event = events.recv() => event,
+            };
+            match event {
+                Ok(Event::AccessEnded) | Err(RecvError::Lagged(_)) => {}
+                Ok(_) => continue,
+                Err(RecvError::Closed) => return,
+            }
+            if let Err(error) = self.end_lapsed().await {
+                tracing::warn!(cause = error.chain(), "whose access has ended is not known: {error}");
+            }
+        }
+    }
+
+    async fn end_lapsed(&self) -> Result<()> {
+        let principals = self.shared.roster.principals();
+        if principals.is_empty() {
+            return Ok(());
+        }
+        for principal in access::ended(&self.shared.registry.app, principals).await? {
+            let sessions = self.shared.roster.end(&principal);
+            tracing::info!(
+                caller = principal,
+                sessions = sessions.len(),
+                "access has ended, and what was open with it"
+            );
+            for session_id in sessions {
+                self.events.forget(&session_id);
+            }
+        }
+        Ok(())
     }
 
     async fn prune(&self) -> Result<()> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::config::mcp::Mcp as Limits;
 use crate::error::{Code, Error, Result};
@@ -19,7 +20,7 @@ pub struct Roster {
 struct Inner {
     seats: HashMap<String, Seat>,
     /// Open event streams by principal.
-    streams: HashMap<String, usize>,
+    streams: HashMap<String, Streams>,
     /// Sessions used since the store was last told.
     used: Vec<String>,
 }
@@ -33,6 +34,13 @@ struct Seat {
     end: Box<dyn Fn() + Send + Sync>,
 }
 
+/// The streams that one caller has open.
+#[derive(Default)]
+struct Streams {
+    count: usize,
+    end: CancellationToken,
+}
+
 /// Something that keeps a session from being idle; dropped when it ends.
 pub struct Busy {
     roster: Arc<Roster>,
@@ -43,6 +51,14 @@ pub struct Busy {
 pub struct Stream {
     roster: Arc<Roster>,
     principal: String,
+    end: CancellationToken,
+}
+
+impl Stream {
+    /// Waits until its caller may listen no longer.
+    pub fn ended(&self) -> WaitForCancellationFutureOwned {
+        self.end.clone().cancelled_owned()
+    }
 }
 
 impl Roster {
@@ -115,14 +131,40 @@ impl Roster {
     pub fn open_stream(self: &Arc<Self>, principal: &str) -> Result<Stream> {
         let most = self.limits.streams_per_caller;
         let mut inner = self.lock();
-        let count = inner.streams.entry(principal.to_owned()).or_insert(0);
-        if most <= *count {
+        let streams = inner.streams.entry(principal.to_owned()).or_default();
+        if most <= streams.count {
             return Err(Error::new(Code::RateLimited, format_args!("`{principal}` has {most} streams open already"))
                 .with_hint("close one, or raise `mcp.streams_per_caller`")
                 .with_retry_after(Duration::from_secs(5)));
         }
-        *count += 1;
-        Ok(Stream { roster: Arc::clone(self), principal: principal.to_owned() })
+        streams.count += 1;
+        let end = streams.end.clone();
+        Ok(Stream { roster: Arc::clone(self), principal: principal.to_owned(), end })
+    }
+
+    /// Whoever has a session or a stream here.
+    pub fn principals(&self) -> Vec<String> {
+        let inner = self.lock();
+        let mut principals: Vec<String> =
+            inner.seats.values().map(|seat| &seat.principal).chain(inner.streams.keys()).cloned().collect();
+        principals.sort_unstable();
+        principals.dedup();
+        principals
+    }
+
+    /// Ends all that a caller has open, busy or not, and names the sessions that it had.
+    pub fn end(&self, principal: &str) -> Vec<String> {
+        let mut inner = self.lock();
+        if let Some(streams) = inner.streams.get(principal) {
+            streams.end.cancel();
+        }
+        let ended = inner.seats.extract_if(|_, seat| seat.principal == principal);
+        ended
+            .map(|(session_id, seat)| {
+                (seat.end)();
+                session_id
+            })
+            .collect()
     }
 
     pub fn forget(&self, session_id: &str) {
@@ -179,9 +221,9 @@ impl Drop for Busy {
 impl Drop for Stream {
     fn drop(&mut self) {
         let mut inner = self.roster.lock();
-        if let Some(count) = inner.streams.get_mut(&self.principal) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(streams) = inner.streams.get_mut(&self.principal) {
+            streams.count -= 1;
+            if streams.count == 0 {
                 inner.streams.remove(&self.principal);
             }
         }
@@ -238,5 +280,28 @@ mod tests {
         roster.open_stream("b").unwrap();
         drop(stream);
         roster.open_stream("a").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_is_ended_keeps_nothing_and_others_keep_all() {
+        let (roster, ended) = (roster(9, 9), Arc::new(AtomicUsize::new(0)));
+        for (id, principal) in [("1", "a"), ("2", "a"), ("3", "b")] {
+            let ended = Arc::clone(&ended);
+            let end = move || {
+                ended.fetch_add(1, Ordering::SeqCst);
+            };
+            roster.admit(id, principal, end).unwrap();
+        }
+        let (_busy, of_a, of_b) =
+            (roster.busy("1"), roster.open_stream("a").unwrap(), roster.open_stream("b").unwrap());
+        assert_eq!(roster.principals(), ["a", "b"]);
+        let mut sessions = roster.end("a");
+        sessions.sort();
+        assert_eq!((sessions, ended.load(Ordering::SeqCst)), (vec!["1".to_owned(), "2".to_owned()], 2));
+        of_a.ended().await;
+        let wait = Duration::from_millis(20);
+        assert!(tokio::time::timeout(wait, of_b.ended()).await.is_err());
+        drop(of_a);
+        assert_eq!(roster.principals(), ["b"]);
     }
 }

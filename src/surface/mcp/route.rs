@@ -7,6 +7,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{Router, routing};
+use futures_util::StreamExt;
+use futures_util::future::{Either, pending};
 use http::{HeaderMap, Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -89,8 +91,14 @@ impl Mcp {
         }
         let session_id = session_id.filter(|_| response.status() == StatusCode::OK);
         let busy = session_id.map(|session_id| self.shared.roster.busy(&session_id));
-        let body = |body| Body::new(body).into_data_stream();
-        Ok(response.map(|inner| Body::from_stream(Guarded::new(body(inner), (stream, busy)))))
+        let ended = match &stream {
+            Some(stream) => Either::Left(stream.ended()),
+            None => Either::Right(pending()),
+        };
+        Ok(response.map(|inner| {
+            let events = Body::new(inner).into_data_stream().take_until(ended);
+            Body::from_stream(Guarded::new(events, (stream, busy)))
+        }))
     }
 
     /// A session id is no credential: another's session is not there.

@@ -110,7 +110,7 @@ impl Sse {
         let busy = self.shared.roster.busy(&session.id);
         let endpoint = endpoint(parts, &session.id);
         let guard = (stream, busy);
-        Ok(session.outbox.respond(&session.id, after, &endpoint, guard, self.ct.clone()))
+        Ok(session.outbox.respond(&session.id, after, &endpoint, guard, session.ct.clone()))
     }
 
     /// The session that a reconnecting client names, and the last message it has.

@@ -173,6 +173,7 @@ impl News {
         match event {
             Event::Changed { uri } => drop(self.changed.insert(uri)),
             Event::ListChanged => self.list = true,
+            Event::AccessEnded => {}
         }
     }
 

@@ -1,5 +1,8 @@
 //! A person's word on a destructive call, asked through the client.
 
+use std::time::Duration;
+
+use hearth::config::Config;
 use http::StatusCode;
 use serde_json::json;
 
@@ -73,4 +76,21 @@ async fn a_client_that_cannot_ask_gets_the_plan() {
     let body = &refused["result"]["structuredContent"];
     assert_eq!((&refused["result"]["isError"], &body["code"]), (&json!(true), &json!("unconfirmed")));
     assert!(body["approval_id"].is_string() && body["plan"]["summary"] == "wipes the lab");
+}
+
+#[tokio::test]
+async fn a_question_that_has_expired_is_of_no_use() {
+    let mut config = Config::default();
+    config.approvals.ttl = Duration::from_millis(100);
+    let lab = Lab::open_with(tempfile::tempdir().unwrap(), config);
+    let manage = [("x-level", "4")];
+    let (_, asked) = lab.ask_stateless(&manage, "tools/call", call("lab_wipe", json!({}))).await;
+    let mut params = call("lab_wipe", json!({}));
+    params["requestState"] = asked["result"]["requestState"].clone();
+    params["inputResponses"] = json!({ "confirm": { "action": "accept", "content": { "confirm": true } } });
+    assert!(params["requestState"].is_string(), "{asked}");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (_, late) = lab.ask_stateless(&manage, "tools/call", params).await;
+    assert_eq!(late["error"]["code"], -32602, "{late}");
+    assert!(late["error"]["message"].as_str().unwrap().contains("expired"), "{late}");
 }

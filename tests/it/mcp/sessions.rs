@@ -102,3 +102,24 @@ async fn sessions_and_streams_have_caps() {
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.headers().contains_key("retry-after"));
 }
+
+#[tokio::test]
+async fn introductions_have_a_rate() {
+    let mut config = Config::default();
+    (config.limits.writes_per_second, config.limits.burst_seconds) = (1, 3);
+    let lab = Lab::open_with(tempfile::tempdir().unwrap(), config);
+    let mut statuses = Vec::new();
+    for n in 0..8 {
+        let response = match n % 2 {
+            0 => lab.send("POST", "/mcp", &[], Some(initialize(json!({})))).await,
+            _ => lab.send("GET", "/sse", &[], None).await,
+        };
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            assert!(response.headers().contains_key("retry-after"));
+        }
+        statuses.push(response.status());
+    }
+    assert_eq!(statuses[..3], [StatusCode::OK; 3]);
+    assert!(statuses.contains(&StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
+    lab.initialize(&[("x-caller", "token:b")], json!({})).await;
+}
