@@ -111,7 +111,7 @@ impl Context {
     pub fn publish(&self, event: Event) {
         let event = match event {
             Event::Changed { uri } => Event::Changed { uri: self.app.secrets.clean(&uri).into_owned() },
-            Event::ListChanged => Event::ListChanged,
+            other => other,
         };
         // Without watchers there is nobody to tell.
         let _ = self.app.events.send(event);
