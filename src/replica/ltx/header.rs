@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn what_breaks_a_rule_is_neither_written_nor_read() {
-        let broken: [(&str, fn(&mut Header)); 8] = [
+        type Damage = fn(&mut Header);
+        let broken: [(&str, Damage); 8] = [
             ("unknown", |header| header.flags |= 4),
             ("page size", |header| header.page_size = 5000),
             ("page size", |header| header.page_size = 131_072),
