@@ -32,6 +32,12 @@ pub enum Error {
     Sink(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Takes a page and its number.
+pub type EachPage<'a> = &'a mut dyn FnMut(u32, &[u8]) -> Result<(), Error>;
+
+/// Keeps what was captured; durable when it returns.
+pub type Sink<'a> = &'a mut dyn FnMut(&Reading<'_>) -> Result<(), Error>;
+
 /// Whether the log was copied back whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpointed {
@@ -111,7 +117,7 @@ impl Capture {
     /// Hands what was committed since the last capture to `sink`, which keeps it durably.
     ///
     /// Returns whether there was anything.
-    pub fn capture(&mut self, sink: &mut dyn FnMut(&Reading<'_>) -> Result<(), Error>) -> Result<bool, Error> {
+    pub fn capture(&mut self, sink: Sink<'_>) -> Result<bool, Error> {
         let Some(changes) = self.changes()? else { return Ok(false) };
         // Nothing leaves the machine that its own disk might still lose.
         self.log.sync()?;
@@ -123,10 +129,7 @@ impl Capture {
     }
 
     /// Captures what is left and copies the log back into the file.
-    pub fn checkpoint(
-        &mut self,
-        sink: &mut dyn FnMut(&Reading<'_>) -> Result<(), Error>,
-    ) -> Result<Checkpointed, Error> {
+    pub fn checkpoint(&mut self, sink: Sink<'_>) -> Result<Checkpointed, Error> {
         self.capture(sink)?;
         self.held(|capture| {
             capture.capture(sink)?;
@@ -147,7 +150,7 @@ impl Capture {
     pub fn image(
         &mut self,
         begin: &mut dyn FnMut(u32, Position) -> Result<(), Error>,
-        each: &mut dyn FnMut(u32, &[u8]) -> Result<(), Error>,
+        each: EachPage<'_>,
     ) -> Result<(), Error> {
         self.held(|capture| {
             let (position, frames) = capture.whole_run()?;
@@ -260,7 +263,7 @@ impl Capture {
 
 impl Reading<'_> {
     /// Hands every page to `each`, ascending.
-    pub fn each(&self, each: &mut dyn FnMut(u32, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn each(&self, each: EachPage<'_>) -> Result<(), Error> {
         let mut page = vec![0; self.page_size as usize];
         let lock_page = ltx::lock_page(self.page_size);
         let mut grown = self.grown.clone().filter(|pgno| *pgno != lock_page).peekable();

@@ -1,5 +1,6 @@
 //! Replication: the store of objects, the codec against what real Litestream wrote, and restores of it.
 
+mod capture;
 mod codec;
 mod fuzz;
 mod object;

@@ -50,7 +50,8 @@ async fn a_large_file_goes_up_in_parts_and_comes_back_whole() {
 async fn each_fault_of_a_store_is_told_apart_and_none_shows_the_key() {
     let bucket = Bucket::start().await;
     let store = bucket.store("base");
-    let faults: [(u16, &str, fn(&Kind) -> bool, bool); 7] = [
+    type Expected = fn(&Kind) -> bool;
+    let faults: [(u16, &str, Expected, bool); 7] = [
         (503, "SlowDown", |kind| matches!(kind, Kind::Busy(_)), true),
         (429, "TooManyRequests", |kind| matches!(kind, Kind::Busy(_)), true),
         (500, "InternalError", |kind| matches!(kind, Kind::Busy(_)), true),

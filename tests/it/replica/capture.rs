@@ -1,0 +1,137 @@
+//! What is captured, applied page by page, is the database, whatever was done to it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use hearth::replica::capture::{Capture, Reading};
+use hearth::replica::source::{Source, Unheld};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+struct Bare {
+    path: PathBuf,
+    file: Arc<File>,
+    writer: Arc<Mutex<Connection>>,
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open(path)?;
+    conn.execute_batch("pragma journal_mode=wal; pragma wal_autocheckpoint=0; pragma synchronous=off")?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(conn)
+}
+
+impl Source for Bare {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        open(&self.path)
+    }
+
+    fn hold_writes(&self, work: &mut dyn FnMut()) -> Result<(), Unheld> {
+        let writer = self.writer.lock().unwrap();
+        writer.execute_batch("begin immediate").map_err(|_| Unheld)?;
+        work();
+        writer.execute_batch("rollback").map_err(|_| Unheld)
+    }
+}
+
+fn apply(image: &mut Vec<u8>, reading: &Reading<'_>) -> Result<(), hearth::replica::capture::Error> {
+    let size = reading.page_size as usize;
+    image.resize(reading.changes.commit as usize * size, 0xEE);
+    reading.each(&mut |pgno, page| {
+        let at = (pgno as usize - 1) * size;
+        image[at..at + size].copy_from_slice(page);
+        Ok(())
+    })
+}
+
+const ROWS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200)";
+
+/// One random thing that a program may do to its database.
+fn disturb(conn: &Connection, path: &Path, step: usize, dice: u64) {
+    let number = dice >> 8;
+    let sql = match dice % 100 {
+        0..45 => format!("insert into t(k, b) values('k{number}', randomblob({}))", number % 9000),
+        45..60 => format!("update t set b = randomblob({}) where id % 7 = {}", number % 3000, number % 7),
+        60..68 => format!("delete from t where id % 5 = {}", number % 5),
+        68..72 => "pragma incremental_vacuum(20)".to_owned(),
+        72 => "vacuum".to_owned(),
+        73..75 => format!("alter table t add column c{step} text"),
+        75..80 => format!("insert into f(x) values('hello {number} world')"),
+        80..84 => format!(
+            "pragma cache_size=10; begin; insert into t(k, b) {ROWS} select 'x', randomblob(4000) from n; rollback; pragma cache_size=-2000"
+        ),
+        84..88 => format!(
+            "begin; insert into t(k, b) {ROWS} select 'y', randomblob(900) from n; savepoint a; delete from t where id % 3 = 0; rollback to a; commit"
+        ),
+        88..92 => "delete from t".to_owned(),
+        _ => {
+            // Another connection that checkpoints as hard as it can; the pin has to hold.
+            let other = open(path).unwrap();
+            let mode = ["passive", "full", "restart", "truncate"][number as usize % 4];
+            let _ = other.query_row(&format!("pragma wal_checkpoint({mode})"), [], |_| Ok(()));
+            return;
+        }
+    };
+    conn.execute_batch(&sql).unwrap();
+}
+
+#[test]
+fn every_capture_of_random_transactions_is_the_database_byte_for_byte() {
+    for seed in 1..=12u64 {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("t.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("pragma auto_vacuum=incremental").unwrap();
+        drop(conn);
+        let conn = open(&path).unwrap();
+        conn.execute_batch(
+            "create table t(id integer primary key, k text, b blob); create index tk on t(k); create virtual table f using fts5(x);",
+        )
+        .unwrap();
+        let file = Arc::new(File::open(&path).unwrap());
+        let writer = Arc::new(Mutex::new(conn));
+        let source = Bare { path: path.clone(), file: Arc::clone(&file), writer: Arc::clone(&writer) };
+        let mut capture = Capture::open(Arc::new(source)).unwrap();
+
+        let mut image = Vec::new();
+        capture
+            .image(&mut |_, _| Ok(()), &mut |_, page| {
+                image.extend_from_slice(page);
+                Ok(())
+            })
+            .unwrap();
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut wholes = 0;
+        for step in 0..150 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            disturb(&writer.lock().unwrap(), &path, step, state);
+            let mut sink = |reading: &Reading<'_>| apply(&mut image, reading);
+            let done = match state % 6 {
+                0 => capture.checkpoint(&mut sink).map(|done| done.is_whole),
+                1 | 2 => capture.capture(&mut sink).map(|_| false),
+                _ => Ok(false),
+            };
+            if done.unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error:?}")) {
+                // SQLite itself has copied everything into the file: the independent witness.
+                let mut live = vec![0; image.len()];
+                file.read_exact_at(&mut live, 0).unwrap();
+                assert!(live == image, "seed {seed}, step {step}: the image is not the database");
+                assert_eq!(file.metadata().unwrap().len(), image.len() as u64, "seed {seed}, step {step}");
+                wholes += 1;
+            }
+        }
+        assert!(wholes > 3, "seed {seed}: only {wholes} comparisons");
+    }
+}
