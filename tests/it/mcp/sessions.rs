@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use hearth::app::Event;
+use hearth::app::{Event, Level};
 use hearth::config::Config;
+use hearth::store::tokens::{self, Token};
 use http::StatusCode;
 use serde_json::json;
 
@@ -122,4 +123,27 @@ async fn introductions_have_a_rate() {
     assert_eq!(statuses[..3], [StatusCode::OK; 3]);
     assert!(statuses.contains(&StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
     lab.initialize(&[("x-caller", "token:b")], json!({})).await;
+}
+
+#[tokio::test]
+async fn word_of_a_revocation_ends_streams_before_any_clock_does() {
+    let lab = Lab::open();
+    let token = Token {
+        name: "a".into(),
+        level: Level::Monitor,
+        toolsets: None,
+        created_at: lab.app.clock.now(),
+        created_by: "owner".into(),
+        expires_at: None,
+        last_used_at: None,
+    };
+    lab.app.store.write(move |tx| tokens::insert(tx, &token, &[0; 32])).await.unwrap();
+    let session = lab.initialize(&[], json!({})).await;
+    let mut stream = Events::of(lab.send("GET", "/mcp", &[("mcp-session-id", &session)], None).await);
+    let now = lab.app.clock.now();
+    lab.app.store.write(move |tx| tokens::revoke(tx, "a", now)).await.unwrap();
+    tokio::time::pause();
+    lab.app.events.send(Event::AccessEnded).unwrap();
+    let end = async { while stream.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_millis(1), end).await.expect("an end at once");
 }
