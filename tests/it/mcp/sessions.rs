@@ -146,3 +146,42 @@ async fn word_of_a_revocation_ends_streams_before_any_clock_does() {
     let end = async { while stream.next().await.is_some() {} };
     tokio::time::timeout(Duration::from_millis(1), end).await.expect("an end at once");
 }
+
+#[tokio::test]
+async fn a_missed_answer_is_kept_for_the_configured_time_and_no_longer() {
+    let mut config = Config::default();
+    config.mcp.event_retention = Duration::from_millis(500);
+    let lab = Lab::open_with(tempfile::tempdir().unwrap(), config);
+    let session = lab.initialize(&[], json!({})).await;
+    let headers = [("mcp-session-id", session.as_str())];
+    let asked = request(5, "tools/call", call("lab_wait", json!({ "ms": 51 })));
+    let mut stream = Events::of(lab.send("POST", "/mcp", &headers, Some(asked)).await);
+    let (first, _, _) = stream.next().await.unwrap();
+    while stream.next().await.is_some() {}
+
+    let kept = || async {
+        let count = |conn: &rusqlite::Connection| {
+            Ok(conn.query_row("select count(*) from mcp_events", [], |row| row.get::<_, u32>(0))?)
+        };
+        lab.app.store.read(count).await.unwrap()
+    };
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_ne!(kept().await, 0);
+    let resume = [("mcp-session-id", session.as_str()), ("last-event-id", first.as_str())];
+    let (_, message) = Events::of(lab.send("GET", "/mcp", &resume, None).await).message().await.unwrap();
+    assert_eq!(message["id"], 5);
+
+    // The next look after old ones is in a minute.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    for _ in 0..200 {
+        if kept().await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(kept().await, 0);
+    let late = lab.send("GET", "/mcp", &resume, None).await;
+    assert!(late.status() != StatusCode::OK || Events::of(late).message().await.is_none());
+}
