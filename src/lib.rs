@@ -46,6 +46,7 @@
 //! * An effect, its row in the audit chain and the answer kept for its idempotency key are
 //!   one transaction ([`app::Context::write`]); without the row there is no effect.
 //! * A destructive tool runs only with a person's approval of that very call and state.
+//! * A token's name is given once: what was done, planned or granted under it is nobody else's.
 //! * The store knows no caller, the tools no protocol, the surfaces no tool by name but for
 //!   the resources and prompts of MCP.
 //! * Only the store opens the database file: closing a second descriptor would drop its locks.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use hearth::app::Event;
+use hearth::app::{Event, Level};
 use hearth::config::Config;
+use hearth::store::tokens::{self, Token};
 use http::StatusCode;
 use serde_json::json;
 
@@ -108,18 +109,79 @@ async fn introductions_have_a_rate() {
     let mut config = Config::default();
     (config.limits.writes_per_second, config.limits.burst_seconds) = (1, 3);
     let lab = Lab::open_with(tempfile::tempdir().unwrap(), config);
-    let mut statuses = Vec::new();
-    for n in 0..8 {
-        let response = match n % 2 {
-            0 => lab.send("POST", "/mcp", &[], Some(initialize(json!({})))).await,
-            _ => lab.send("GET", "/sse", &[], None).await,
-        };
-        if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            assert!(response.headers().contains_key("retry-after"));
+    for (who, door) in [("token:a", "/mcp"), ("token:b", "/sse")] {
+        let mut statuses = Vec::new();
+        for _ in 0..6 {
+            let (method, body) = if door == "/mcp" { ("POST", Some(initialize(json!({})))) } else { ("GET", None) };
+            let response = lab.send(method, door, &[("x-caller", who)], body).await;
+            let is_refused = response.status() == StatusCode::TOO_MANY_REQUESTS;
+            assert!(!is_refused || response.headers().contains_key("retry-after"));
+            statuses.push(response.status());
         }
-        statuses.push(response.status());
+        assert_eq!(statuses[..3], [StatusCode::OK; 3], "{door}");
+        assert!(statuses.contains(&StatusCode::TOO_MANY_REQUESTS), "{door}: {statuses:?}");
     }
-    assert_eq!(statuses[..3], [StatusCode::OK; 3]);
-    assert!(statuses.contains(&StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
-    lab.initialize(&[("x-caller", "token:b")], json!({})).await;
+    lab.initialize(&[("x-caller", "token:c")], json!({})).await;
+}
+
+#[tokio::test]
+async fn word_of_a_revocation_ends_streams_before_any_clock_does() {
+    let lab = Lab::open();
+    let token = Token {
+        name: "a".into(),
+        level: Level::Monitor,
+        toolsets: None,
+        created_at: lab.app.clock.now(),
+        created_by: "owner".into(),
+        expires_at: None,
+        last_used_at: None,
+    };
+    lab.app.store.write(move |tx| tokens::insert(tx, &token, &[0; 32])).await.unwrap();
+    let session = lab.initialize(&[], json!({})).await;
+    let mut stream = Events::of(lab.send("GET", "/mcp", &[("mcp-session-id", &session)], None).await);
+    let now = lab.app.clock.now();
+    lab.app.store.write(move |tx| tokens::revoke(tx, "a", now)).await.unwrap();
+    tokio::time::pause();
+    lab.app.events.send(Event::AccessEnded).unwrap();
+    let end = async { while stream.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_millis(1), end).await.expect("an end at once");
+}
+
+#[tokio::test]
+async fn a_missed_answer_is_kept_for_the_configured_time_and_no_longer() {
+    let mut config = Config::default();
+    config.mcp.event_retention = Duration::from_millis(500);
+    let lab = Lab::open_with(tempfile::tempdir().unwrap(), config);
+    let session = lab.initialize(&[], json!({})).await;
+    let headers = [("mcp-session-id", session.as_str())];
+    let asked = request(5, "tools/call", call("lab_wait", json!({ "ms": 51 })));
+    let mut stream = Events::of(lab.send("POST", "/mcp", &headers, Some(asked)).await);
+    let (first, _, _) = stream.next().await.unwrap();
+    while stream.next().await.is_some() {}
+
+    let kept = || async {
+        let count = |conn: &rusqlite::Connection| {
+            Ok(conn.query_row("select count(*) from mcp_events", [], |row| row.get::<_, u32>(0))?)
+        };
+        lab.app.store.read(count).await.unwrap()
+    };
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_ne!(kept().await, 0);
+    let resume = [("mcp-session-id", session.as_str()), ("last-event-id", first.as_str())];
+    let (_, message) = Events::of(lab.send("GET", "/mcp", &resume, None).await).message().await.unwrap();
+    assert_eq!(message["id"], 5);
+
+    // The next look after old ones is in a minute.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    for _ in 0..200 {
+        if kept().await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(kept().await, 0);
+    let late = lab.send("GET", "/mcp", &resume, None).await;
+    assert!(late.status() != StatusCode::OK || Events::of(late).message().await.is_none());
 }

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use hearth::app::Event;
 use serde_json::json;
 
 use super::*;
+use crate::support::person;
 
 /// A revocation is told at once; this is for a busy machine, and shorter than any heartbeat.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -172,4 +174,15 @@ fn the_name_of_a_revoked_token_is_nobodys_again() {
     assert_eq!(count("select count(*) from mcp_sessions where principal = 'token:laptop'"), 0);
     assert_eq!(count("select count(*) from approvals where principal = 'token:laptop' and state = 'rejected'"), 2);
     assert!(0 < count("select count(*) from audit where principal = 'token:laptop'"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_told_once_it_is_committed() {
+    let app = TestApp::new();
+    app.ok(&person(), "token_create", json!({ "name": "a", "level": 1 })).await;
+    let mut events = app.app.events.subscribe();
+    app.err(&person(), "token_revoke", json!({ "name": "b" })).await;
+    app.ok(&person(), "token_revoke", json!({ "name": "a" })).await;
+    assert_eq!(events.try_recv(), Ok(Event::AccessEnded));
+    assert!(events.try_recv().is_err());
 }
