@@ -1,5 +1,8 @@
 //! Sessions of MCP clients and the events that they may have missed.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::clock::Timestamp;
@@ -24,7 +27,7 @@ pub struct Event {
     pub stream_id: String,
     pub session_id: String,
     /// The message as JSON; `null` for one that only says when to come back.
-    pub event: String,
+    pub event: Arc<str>,
 }
 
 const GET: &str = "select session_id, principal, state, resources, log_level from mcp_sessions where session_id = ?1";
@@ -49,6 +52,10 @@ const STREAM_OF: &str = "select stream_id from mcp_events where event_id = ?1 an
 const EVENTS_AFTER: &str = "select event_id, event from mcp_events
     where stream_id = ?1 and ?2 < event_id order by event_id limit ?3";
 const REMOVE_EVENTS_OF: &str = "delete from mcp_events where session_id = ?1";
+/// A client comes back for its last answers; older ones make room, lest one session fill the disk.
+const EVENTS_PER_SESSION: i64 = 1024;
+const REMOVE_SURPLUS: &str = "delete from mcp_events where session_id = ?1 and event_id <=
+    (select event_id from mcp_events where session_id = ?1 order by event_id desc limit 1 offset ?2)";
 const REMOVE_EVENTS_BEFORE: &str = "delete from mcp_events where created_at < ?1";
 
 pub fn get(conn: &Connection, session_id: &str) -> Result<Option<Session>> {
@@ -123,10 +130,16 @@ pub fn last_event_id(conn: &Connection) -> Result<i64> {
     Ok(conn.prepare_cached(LAST_EVENT)?.query_row([], |row| row.get(0))?)
 }
 
+/// Keeps events, of each session the last of them.
 pub fn insert_events(tx: &Transaction<'_>, events: &[Event], now: Timestamp) -> Result<()> {
     let mut statement = tx.prepare_cached(INSERT_EVENT)?;
     for event in events {
-        statement.execute(params![event.event_id, event.stream_id, event.session_id, event.event, now])?;
+        statement.execute(params![event.event_id, event.stream_id, event.session_id, &*event.event, now])?;
+    }
+    let session_ids: BTreeSet<&str> = events.iter().map(|event| event.session_id.as_str()).collect();
+    let mut statement = tx.prepare_cached(REMOVE_SURPLUS)?;
+    for session_id in session_ids {
+        statement.execute(params![session_id, EVENTS_PER_SESSION])?;
     }
     Ok(())
 }
@@ -185,6 +198,24 @@ mod tests {
         assert_eq!(stream_of(&tx, "b", 1).unwrap(), None);
         assert_eq!(stream_of(&tx, "a", 1).unwrap().as_deref(), Some("a:1"));
         assert_eq!(events_after(&tx, "a:1", 1, 9).unwrap(), [(3, "null".to_owned())]);
+    }
+
+    #[test]
+    fn of_each_session_the_last_events_stay() {
+        let mut conn = database();
+        let tx = conn.transaction().unwrap();
+        let event = |event_id, session_id: &str| Event {
+            event_id,
+            stream_id: session_id.into(),
+            session_id: session_id.into(),
+            event: "null".into(),
+        };
+        insert_events(&tx, &[event(1, "a")], Timestamp::from_secs(1)).unwrap();
+        let many: Vec<Event> = (2..=EVENTS_PER_SESSION + 11).map(|id| event(id, "b")).collect();
+        insert_events(&tx, &many, Timestamp::from_secs(2)).unwrap();
+        assert_eq!(events_after(&tx, "a", 0, 9).unwrap().len(), 1);
+        let left = events_after(&tx, "b", 0, 9999).unwrap();
+        assert_eq!((left.len(), left[0].0), (EVENTS_PER_SESSION as usize, 12));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -27,6 +28,7 @@ use tower::ServiceExt;
 
 use super::Peer;
 use super::connections::{Connections, Most, Place};
+use crate::surface::ConnectionId;
 
 const TCP: Most = Most { in_all: 256, per_peer: 64 };
 const UNIX: Most = Most { in_all: 64, per_peer: 64 };
@@ -38,6 +40,8 @@ const HEADERS: usize = 128;
 /// After so long without an acknowledgement a laptop that went to sleep is given up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
 
 /// What every connection shares.
 #[derive(Clone)]
@@ -131,11 +135,12 @@ impl Doors {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stop = self.stop.clone();
+        let id = ConnectionId(NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed));
         self.tasks.spawn(async move {
             let evicted = place.evicted.clone();
             let place = Arc::new(place);
             let asked = Arc::clone(&place);
-            let service = service_fn(move |request| answer(request, peer, router.clone(), Arc::clone(&asked)));
+            let service = service_fn(move |request| answer(request, (peer, id), router.clone(), Arc::clone(&asked)));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_WAIT)
@@ -164,13 +169,14 @@ impl Doors {
 
 async fn answer(
     request: http::Request<Incoming>,
-    peer: Peer,
+    (peer, connection): (Peer, ConnectionId),
     router: Router,
     place: Arc<Place>,
 ) -> Result<http::Response<Body>, Infallible> {
     let busy = place.busy();
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(connection);
     let response = router.oneshot(request).await?;
     // A stream of events is busy as long as it is open.
     Ok(response.map(|body| {

@@ -22,6 +22,7 @@ mod route;
 mod sessions;
 mod sse;
 mod stdio;
+mod streams;
 mod subscribe;
 pub mod tools;
 
@@ -36,9 +37,10 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::conformance::Fixtures;
-use self::events::{Events, Which};
+use self::events::Events;
 use self::handler::Handler;
 use self::roster::Roster;
+use self::streams::Which;
 use self::subscribe::Watchers;
 use crate::app::{Caller, Event, access};
 use crate::clock::Timestamp;
@@ -152,7 +154,8 @@ impl Mcp {
         let idle = self.shared.roster.limits().session_idle;
         let mut ends = tokio::time::interval((idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(10)));
         let mut saves = tokio::time::interval(SAVE_EVERY);
-        let mut prunes = tokio::time::interval(PRUNE_EVERY);
+        let retention = self.shared.roster.limits().event_retention;
+        let mut prunes = tokio::time::interval((retention / 4).clamp(Duration::from_millis(50), PRUNE_EVERY));
         for interval in [&mut ends, &mut saves, &mut prunes] {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
@@ -163,7 +166,10 @@ impl Mcp {
                     self.shared.roster.end_idle();
                     Ok(())
                 }
-                _ = saves.tick() => self.events.save(Which::Missed).await,
+                _ = saves.tick() => {
+                    self.events.forget_old(retention);
+                    self.events.save(Which::Missed).await
+                }
                 _ = prunes.tick() => self.prune().await,
             };
             if let Err(error) = result {

@@ -24,6 +24,7 @@ use crate::app::Caller;
 use crate::app::limiter::Class;
 use crate::error::{Code, Error, Result};
 use crate::store::sessions;
+use crate::surface::ConnectionId;
 
 /// The first revision without `initialize`.
 const STATELESS: &str = "2026-07-28";
@@ -31,6 +32,7 @@ const TOOLSETS_MAX: usize = 64;
 
 struct Mcp {
     shared: Arc<Shared>,
+    events: Arc<Events>,
     /// With sessions, for those who say `initialize`.
     sessions: StreamableHttpService<Handler, Sessions>,
     stateless: StreamableHttpService<Handler, LocalSessionManager>,
@@ -55,6 +57,7 @@ pub fn router(shared: &Arc<Shared>, events: &Arc<Events>, ct: &CancellationToken
     let without = config().with_legacy_session_mode(false).with_json_response(true);
     let mcp = Arc::new(Mcp {
         shared: Arc::clone(shared),
+        events: Arc::clone(events),
         sessions: StreamableHttpService::new(factory(), manager, with_sessions),
         stateless: StreamableHttpService::new(factory(), Arc::default(), without),
     });
@@ -76,15 +79,19 @@ async fn answer(State(mcp): State<Arc<Mcp>>, request: Request) -> Response {
 impl Mcp {
     async fn answer_session(&self, request: Request) -> Result<Response> {
         let caller = caller(&request)?;
+        let connection = request.extensions().get::<ConnectionId>().copied();
         let session_id = header(request.headers(), "mcp-session-id").map(str::to_owned);
         if let Some(session_id) = &session_id {
             self.check_owner(session_id, &caller.principal).await?;
+            if let Some(connection) = connection {
+                self.events.note_request(session_id, connection);
+            }
         } else if request.method() == Method::POST {
             self.shared.registry.app.limits.take(&caller.principal, Class::Write, self.shared.now())?;
         }
         let listens = request.method() == Method::GET;
         let stream = if listens { Some(self.shared.roster.open_stream(&caller.principal)?) } else { None };
-        let asked = Asked::of(&caller.principal);
+        let asked = Asked::of(&caller.principal, connection);
         let response = REQUEST.scope(Arc::clone(&asked), self.sessions.handle(request)).await;
         if let Some(refusal) = asked.take_refusal() {
             return Err(refusal);

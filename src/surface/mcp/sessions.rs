@@ -13,11 +13,12 @@ use rmcp::transport::streamable_http_server::session::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::events::{Events, SessionEvents};
+use super::events::{Events, HandedOver, SessionEvents};
 use super::roster::Roster;
 use crate::app::App;
 use crate::error::Error;
 use crate::store::sessions;
+use crate::surface::ConnectionId;
 
 tokio::task_local! {
     /// The request that is being answered: the session manager is not told whose it is.
@@ -27,13 +28,15 @@ tokio::task_local! {
 /// What a request brings along, and takes back, past the session manager.
 pub struct Request {
     pub principal: String,
+    /// The connection that it came by.
+    pub connection: Option<ConnectionId>,
     /// Why there is no session for it.
     pub refusal: Mutex<Option<Error>>,
 }
 
 impl Request {
-    pub fn of(principal: &str) -> Arc<Request> {
-        Arc::new(Request { principal: principal.to_owned(), refusal: Mutex::default() })
+    pub fn of(principal: &str, connection: Option<ConnectionId>) -> Arc<Request> {
+        Arc::new(Request { principal: principal.to_owned(), connection, refusal: Mutex::default() })
     }
 
     pub fn take_refusal(&self) -> Option<Error> {
@@ -88,7 +91,6 @@ impl Sessions {
     fn used(&self, id: &SessionId) -> Result<Arc<LocalSessionManager>, SessionsError> {
         let manager = self.manager(id)?;
         self.roster.note_use(id);
-        self.events.note_use(id);
         Ok(manager)
     }
 
@@ -185,13 +187,16 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
         let handle = self.handle(id).await?;
+        // Coming back says nothing of what was read; a new request does.
+        self.events.note_use(id);
         let stream = handle.establish_request_wise_channel().await?;
         handle.push_message(message, stream.http_request_id).await?;
-        Ok(ReceiverStream::new(stream.inner))
+        Ok(HandedOver::new(ReceiverStream::new(stream.inner), &self.events, id))
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<(), SessionsError> {
         let manager = self.used(id)?;
+        self.events.note_use(id);
         Ok(manager.accept_message(id, message).await?)
     }
 
@@ -210,7 +215,8 @@ impl SessionManager for Sessions {
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
         let manager = self.used(id)?;
         let events = manager.event_store().ok_or_else(|| SessionsError::Unknown(Arc::clone(id)))?;
-        Ok(events.replay_events_after(&last_event_id).await.map_err(SessionError::EventStore)?)
+        let replay = events.replay_events_after(&last_event_id).await.map_err(SessionError::EventStore)?;
+        Ok(HandedOver::new(replay, &self.events, id))
     }
 
     async fn restore_session(&self, id: SessionId) -> Result<RestoreOutcome<Self::Transport>, SessionsError> {

@@ -331,6 +331,7 @@ create table mcp_events (
     created_at integer not null
 ) strict;
 create index mcp_events_by_stream on mcp_events (stream_id, event_id);
+create index mcp_events_by_session on mcp_events (session_id, event_id);
 create index mcp_events_by_time on mcp_events (created_at);
 
 -- === the vault

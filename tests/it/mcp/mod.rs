@@ -2,6 +2,7 @@
 
 mod approvals;
 mod calls;
+mod events;
 mod sessions;
 mod sse;
 
