@@ -119,10 +119,41 @@ async fn an_ssh_key_is_made_in_place_and_never_shown() {
     assert!(made["public_key"].as_str().unwrap().starts_with("ssh-ed25519 "), "{made}");
     let error = app.err(&agent(), "credential_get", json!({ "name": "nas-key", "purpose": "x" })).await;
     assert_eq!(error.code, Code::Forbidden);
+    assert!(!made["public_key"].as_str().unwrap().contains(hearth::redact::MARK), "{made}");
     let again = app.ok(&agent(), "credential_rotate", json!({ "name": "nas-key" })).await;
     assert_ne!(made["public_key"], again["public_key"]);
     let back = app.ok(&agent(), "credential_rotate", json!({ "name": "nas-key", "restore": true })).await;
     assert_eq!((&back["public_key"], &back["version"]), (&made["public_key"], &json!(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_version_of_a_secret_is_hidden_from_when_it_is_stored_until_it_is_removed() {
+    let app = TestApp::new();
+    let reader = agent();
+    let said = async |app: &TestApp, text: &str| {
+        let post = json!({ "title": "note", "body": format!("it is {text}.") });
+        app.ok(&reader, "forum_create_thread", post).await["thread_id"].clone()
+    };
+    let read = async |app: &TestApp, thread: &Value| {
+        app.ok(&reader, "forum_read_thread", json!({ "thread_id": thread })).await.to_string()
+    };
+    let thread = said(&app, CANARY).await;
+    let other = "quite-another-0ne";
+    let later = said(&app, other).await;
+    assert!(read(&app, &thread).await.contains(CANARY));
+    app.ok(&agent(), "credential_put", password("nas")).await;
+    assert!(read(&app, &thread).await.contains("it is ***."));
+    assert!(read(&app, &later).await.contains(other));
+    app.ok(&agent(), "credential_rotate", json!({ "name": "nas", "secret": other })).await;
+    let app = app.restart(hearth::tools::TOOLSETS).await;
+    for thread in [&thread, &later] {
+        assert!(read(&app, thread).await.contains("it is ***."));
+    }
+    app.ok(&agent(), "credential_rotate", json!({ "name": "nas", "restore": true })).await;
+    let shown = approved(&app, "credential_get", json!({ "name": "nas", "purpose": "it is needed" })).await.unwrap();
+    assert_eq!(shown["secret"], CANARY);
+    approved(&app, "credential_remove", json!({ "name": "nas" })).await.unwrap();
+    assert!(read(&app, &thread).await.contains(CANARY));
 }
 
 #[tokio::test(flavor = "multi_thread")]
