@@ -6,6 +6,7 @@ use crate::redact::Secrets;
 use crate::secret::Secret;
 use crate::store::credentials::{self, Credential};
 use crate::vault::Vault;
+use crate::vault::private::private_parts;
 
 impl App {
     /// Takes the stored secrets anew, once a vault that was sealed is open.
@@ -26,7 +27,10 @@ pub(super) fn hide(secrets: &Secrets, vault: &Vault, versions: &[Credential]) {
     let mut opened: Vec<(Secret, &str)> = Vec::with_capacity(versions.len());
     for row in versions {
         match vault.open(&row.binding(), &row.version.sealed) {
-            Ok(secret) => opened.push((secret, &row.credential_id)),
+            Ok(secret) => {
+                let parts = private_parts(row.version.policy.kind, &secret);
+                opened.extend(parts.into_iter().map(|part| (part, row.credential_id.as_str())));
+            }
             Err(error) if error.code == Code::Sealed => {}
             Err(error) => tracing::warn!(credential = %row.name, version = row.version.number, %error, "not opened"),
         }

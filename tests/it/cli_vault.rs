@@ -30,6 +30,10 @@ fn refused(output: &Output, status: i32) -> String {
     text
 }
 
+fn code_on(kit: &str) -> String {
+    kit.lines().skip_while(|line| !line.starts_with("HEAR ")).take_while(|line| !line.is_empty()).collect()
+}
+
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
@@ -39,7 +43,7 @@ fn a_secret_is_piped_in_hidden_over_rest_and_shown_exactly_when_confirmed() {
     let server = Server::start();
     let (token, dir) = (server.token("agent", 4), server.dir.path());
     let post = format!(r#"{{"title":"note","body":"it is {CANARY}."}}"#);
-    let thread = server.post_as(&token, "/api/forum/threads", &post).json()["thread_id"].clone();
+    let thread = server.post_as(&token, "/api/forum/threads", &post).json()["thread"]["thread_id"].clone();
     let path = format!("/api/forum/threads/{}", thread.as_str().map_or_else(|| thread.to_string(), str::to_owned));
     assert!(server.get_as(&token, &path).text().contains(CANARY));
     let put = said(fed(dir, &["credential", "put", "nas", "--kind", "password"], &format!("{CANARY}\n")));
@@ -87,8 +91,7 @@ fn a_kit_brings_back_a_lost_key_and_nothing_else_does() {
     let (dir, key) = (dir.path(), dir.path().join("root.key"));
     said(fed(dir, &["credential", "put", "nas", "--kind", "password"], CANARY));
     let kit = said(hearth(dir, &["key", "kit"]));
-    let code: String =
-        kit.lines().skip_while(|line| !line.starts_with("HEARTH1")).take_while(|line| !line.is_empty()).collect();
+    let code = code_on(&kit);
     let verified = json(&said(fed(dir, &["key", "verify"], &code)));
     assert_eq!((&verified["versions"], &verified["opened"]), (&1.into(), &1.into()), "{verified}");
     // Nothing is written over a key that is there.
@@ -100,8 +103,7 @@ fn a_kit_brings_back_a_lost_key_and_nothing_else_does() {
     // A kit of another appliance leaves no file behind.
     let other = tempfile::tempdir().unwrap();
     let foreign = said(hearth(other.path(), &["key", "kit"]));
-    let foreign: String =
-        foreign.lines().skip_while(|line| !line.starts_with("HEARTH1")).take_while(|line| !line.is_empty()).collect();
+    let foreign = code_on(&foreign);
     assert!(!fed(dir, &["key", "restore"], &foreign).status.success());
     assert!(!fed(dir, &["key", "restore"], &code[..20]).status.success());
     assert!(!key.exists());
@@ -132,5 +134,5 @@ fn init_says_how_to_print_the_kit() {
     let dir = tempfile::tempdir().unwrap();
     let text = said(hearth(dir.path(), &["init"]));
     assert!(text.contains("hearth key kit"), "{text}");
-    assert!(said(hearth(dir.path(), &["key", "kit"])).contains("HEARTH1"));
+    assert!(said(hearth(dir.path(), &["key", "kit"])).contains("HEAR TH1"));
 }

@@ -23,6 +23,7 @@ use crate::store::credentials::{self, Credential, NewCredential, Previous, Versi
 use crate::store::inventory::services::Service;
 use crate::store::inventory::{Kind as Entry, links, record};
 use crate::text::{Line, Name, Text};
+use crate::vault::private::private_parts;
 use crate::vault::{Binding, Kind, Policy, Use};
 
 /// The most pins of one credential.
@@ -113,7 +114,9 @@ impl Tool for PutCredential {
         let (id, secrets) = (existing.credential_id, Arc::clone(&cx.app.secrets));
         cx.write(move |tx| {
             if let Some((version, previous, secret)) = &version {
-                hide(&secrets, &id, secret.as_ref());
+                if let Some(secret) = secret {
+                    hide(&secrets, &id, version.policy.kind, secret);
+                }
                 credentials::replace(tx, &id, version, *previous)?;
             }
             credentials::describe(tx, &id, notes.as_deref(), expires_at)?;
@@ -205,7 +208,7 @@ async fn insert(
     let (now, by, secrets) = (cx.now(), cx.caller.principal.clone(), Arc::clone(&cx.app.secrets));
     let new = NewCredential { credential_id, name, notes, expires_at, policy, public_key, sealed, now, by };
     cx.write(move |tx| {
-        hide(&secrets, &new.credential_id, Some(&secret));
+        hide(&secrets, &new.credential_id, new.policy.kind, &secret);
         credentials::insert(tx, &new)?;
         Ok(Shown::of(get(tx, &new.name)?))
     })
@@ -213,10 +216,9 @@ async fn insert(
 }
 
 /// Before it is committed: whoever reads it afterwards already gets `***`. It stays hidden if the commit fails.
-fn hide(secrets: &Secrets, credential_id: &str, secret: Option<&Secret>) {
-    if let Some(secret) = secret {
-        secrets.add(credential_id, secret.expose());
-    }
+fn hide(secrets: &Secrets, credential_id: &str, kind: Kind, secret: &Secret) {
+    let parts = private_parts(kind, secret);
+    secrets.add_all(parts.iter().map(|part| (part.expose(), credential_id)));
 }
 
 /// The next version of a credential, with another secret or policy.
@@ -314,7 +316,7 @@ impl Tool for RotateCredential {
         };
         let secrets = Arc::clone(&cx.app.secrets);
         cx.write(move |tx| {
-            hide(&secrets, &existing.credential_id, Some(&secret));
+            hide(&secrets, &existing.credential_id, version.policy.kind, &secret);
             credentials::replace(tx, &existing.credential_id, &version, Previous::Keep)?;
             Ok(Shown::of(get(tx, &existing.name)?))
         })
