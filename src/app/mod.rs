@@ -8,6 +8,7 @@ pub mod event;
 pub mod limiter;
 pub mod metrics;
 mod reads;
+mod redaction;
 pub mod rotation;
 mod unseal;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use rusqlite::Transaction;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -72,8 +74,11 @@ impl App {
     pub fn open(data: &Path, root_key: &Path, config: Config) -> Result<Arc<App>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (found, now) = (unseal::Found::at(root_key, data)?, clock.now());
-        let (store, unsealed) = Store::open_with(data, |conn| found.recognise(conn), |tx| found.unseal(tx, now))?;
+        let begin = |tx: &Transaction<'_>| Ok((found.unseal(tx, now)?, stored::all_versions(tx)?));
+        let (store, (unsealed, versions)) = Store::open_with(data, |conn| found.recognise(conn), begin)?;
         let vault = Arc::new(found.into_vault(&unsealed));
+        let secrets = Arc::new(Secrets::default());
+        redaction::hide(&secrets, &vault, &versions);
         Ok(Arc::new(App {
             store,
             started_at: clock.now(),
@@ -85,7 +90,7 @@ impl App {
             limits: limiter::Limiter::new(config.limits.clone()),
             reads: reads::Reads::default(),
             data: data.to_owned(),
-            secrets: Arc::default(),
+            secrets,
             listening: RwLock::default(),
             config,
         }))
@@ -103,10 +108,13 @@ impl App {
     async fn tidy(&self) -> Result<()> {
         self.write_reads().await?;
         let now = self.clock.now();
+        let (vault, secrets) = (self.vault.clone(), self.secrets.clone());
         self.store
             .write(move |tx| {
                 requests::expire(tx, now)?;
-                stored::expire(tx, now)?;
+                if stored::expire(tx, now)? != 0 {
+                    redaction::hide(&secrets, &vault, &stored::all_versions(tx)?);
+                }
                 approvals::expire(tx, now)
             })
             .await

@@ -67,6 +67,12 @@ pub enum Command {
     /// Make, list and revoke bearer tokens
     #[command(subcommand)]
     Token(Token),
+    /// Keep secrets sealed: put, list, change, show and remove them
+    #[command(subcommand)]
+    Credential(Credential),
+    /// See to the root key: state, exchange, recovery kit
+    #[command(subcommand)]
+    Key(Key),
     /// List the calls that wait for approval, or decide one
     #[command(after_help = "Examples:
   hearth approve                 list what waits
@@ -164,6 +170,122 @@ pub struct TokenCreate {
     /// How long it holds, such as 90d; for ever if left out
     #[arg(long, value_name = "DURATION")]
     pub expires: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Credential {
+    /// List credentials, never what they are
+    List {
+        /// Only those for this, such as service:plex
+        #[arg(long, value_name = "KIND:NAME")]
+        target: Option<String>,
+        /// Only those of this kind
+        #[arg(long)]
+        kind: Option<String>,
+    },
+    /// Seal a secret, or change what it is for; the secret is asked for, or read from standard input
+    #[command(after_help = "Examples:
+  hearth credential put plex --kind username_password --username admin --target service:plex
+  hearth credential put nas-key --kind ssh_key --target host:nas < id_ed25519
+  hearth credential put nas-key --kind ssh_key --no-secret     make the key here
+  hearth credential put plex --uses http_basic --no-secret     narrow what it is for")]
+    Put(CredentialPut),
+    /// Show a secret, once you have confirmed it
+    #[command(after_help = "Example:
+  hearth credential get plex --purpose 'sign in by hand'")]
+    Get {
+        name: String,
+        /// What for; the audit log keeps it
+        #[arg(long, value_name = "TEXT")]
+        purpose: String,
+        /// Confirm it without being asked
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give a credential a new secret; it is asked for, or read from standard input
+    #[command(after_help = "Examples:
+  hearth credential rotate plex
+  hearth credential rotate plex --restore        bring the one before back, within a week
+  hearth credential rotate nas-key --no-secret   make a new ssh_key here")]
+    Rotate {
+        name: String,
+        /// Bring the previous secret back
+        #[arg(long, conflicts_with = "no_secret")]
+        restore: bool,
+        /// Ask for none: an ssh_key is made here
+        #[arg(long)]
+        no_secret: bool,
+    },
+    /// Remove a credential for good, once you have confirmed it
+    Remove {
+        name: String,
+        /// Confirm it without being asked
+        #[arg(long)]
+        yes: bool,
+    },
+    /// List the credentials that expire soon, or have
+    Expiring {
+        /// How soon [default: 30d]
+        #[arg(long, value_name = "DURATION")]
+        within: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CredentialPut {
+    pub name: String,
+    /// Needed for a new one: password, username_password, api_key … (`hearth tools credential_put`)
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// User name, in the clear
+    #[arg(long)]
+    pub username: Option<String>,
+    /// host:NAME, vm:NAME or service:NAME; without, it can only be shown
+    #[arg(long, value_name = "KIND:NAME")]
+    pub target: Option<String>,
+    /// What for; as usual for its kind if left out
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub uses: Vec<String>,
+    /// Origins or host keys that it goes to; a service's own if left out
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub pins: Vec<String>,
+    /// Least level of who uses it
+    #[arg(long, value_parser = level)]
+    pub level: Option<Level>,
+    /// Header that carries it, for http_header
+    #[arg(long)]
+    pub header: Option<String>,
+    /// How long it holds, such as 90d
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<String>,
+    /// Notes, in the clear
+    #[arg(long, value_name = "TEXT")]
+    pub notes: Option<String>,
+    /// Ask for none: make an ssh_key here, or change only what it is for
+    #[arg(long)]
+    pub no_secret: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Show which root keys the database hangs on
+    Status,
+    /// Print the recovery kit, for paper
+    #[command(after_help = "Example:
+  hearth key kit | lp")]
+    Kit,
+    /// Check a kit, asked for or read from standard input, and open every secret, showing none
+    Verify,
+    /// Exchange the root key, or go on with an exchange that was cut off
+    Rotate,
+    /// Open the sealed vault of the running server with its passphrase
+    Unlock,
+    /// Write the key file anew from a kit, beside a database that is there
+    #[command(after_help = "Example:
+  hearth key restore --data /var/lib/hearth --root-key /etc/hearth/root.key")]
+    Restore,
+    /// List what has to be changed when the root key has leaked
+    Compromise,
 }
 
 #[derive(Debug, Args)]

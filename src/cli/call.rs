@@ -16,7 +16,8 @@ const INPUT_BYTES: u64 = 16 * 1024 * 1024;
 
 pub async fn run(place: &Place, args: Call) -> Result<()> {
     let form = Form::of(place);
-    let mut asked = Asked { tool: args.tool, input: input(args.json)?, ..Asked::default() };
+    let is_typed = args.json.as_deref().is_some_and(|json| json != "-");
+    let mut asked = Asked { tool: args.tool, input: input(args.json)?, is_typed, ..Asked::default() };
     for (key, value) in args.fields {
         asked.texts.entry(key).or_default().push(value);
     }
@@ -30,6 +31,14 @@ pub async fn run(place: &Place, args: Call) -> Result<()> {
 pub async fn tool(place: &Place, name: &str, input: Value) -> Result<Value> {
     let mut client = Client::connect(place).await?;
     let result = client.call(&asked(name, input)).await;
+    client.close().await?;
+    result
+}
+
+/// The same for a destructive tool, with the question that [`run`] asks.
+pub async fn confirmed_tool(place: &Place, name: &str, input: Value, yes: bool) -> Result<Value> {
+    let mut client = Client::connect(place).await?;
+    let result = confirmed(&mut client, asked(name, input), yes).await;
     client.close().await?;
     result
 }

@@ -27,9 +27,10 @@ pub fn run(args: &Place) -> Result<()> {
         key_file.create(&Stored::Open(Root::generate()?))?;
     }
     output::line(&format!("configuration: {}", file.display()))?;
-    let key = if had_key { "kept" } else { "made; keep a copy of it elsewhere" };
+    let key = if had_key { "kept" } else { "made; without it or its recovery kit, every secret is lost" };
     output::line(&format!("root key:      {} ({key})", root_key.display()))?;
-    output::line(&format!("next:          hearth serve --data {}", args.data.display()))
+    output::line(&format!("next:          hearth serve --data {}", args.data.display()))?;
+    output::line(&format!("and, on paper: hearth key kit --data {}", args.data.display()))
 }
 
 fn make_folder(folder: &Path) -> Result<()> {

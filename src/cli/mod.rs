@@ -5,13 +5,16 @@ pub mod args;
 mod call;
 mod client;
 mod completions;
+mod credential;
 mod import;
 mod init;
+mod key;
 mod log;
 mod ltx;
 mod mcp;
 mod output;
 mod place;
+mod prompt;
 mod replica;
 mod replicate;
 mod restore;
@@ -65,6 +68,8 @@ fn run(cli: Cli) -> Result<Ended> {
             Command::Call(args) => call::run(&place, args).await,
             Command::Tools(args) => tools::run(&place, args).await,
             Command::Token(command) => token::run(&place, command).await,
+            Command::Credential(command) => credential::run(&place, command).await,
+            Command::Key(command) => key::run(&place, command).await,
             Command::Approve(args) => approve::run(&place, args).await,
             Command::Import(command) => import::run(&place, command).await,
             Command::Restore(args) => restore::run(args).await,

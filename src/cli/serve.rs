@@ -15,6 +15,7 @@ use crate::app::{App, Caller, Door, rotation};
 use crate::config::server::Server;
 use crate::error::{Code, Error, Result};
 use crate::registry::Registry;
+use crate::store;
 use crate::surface::http;
 use crate::surface::http::listen::{Doors, Socket};
 use crate::surface::mcp::{Mcp, Offer};
@@ -33,6 +34,7 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     let mut signals = Signals::listen()?;
 
     // The folder's lock comes first: whoever holds it may take the port and the sockets.
+    let is_first = !place.data.join(store::FILE).exists();
     let app = App::open(&place.data, &place::root_key(place)?, config)?;
     log::keep_out(&app.secrets);
     if rotation::resume(&app).await? {
@@ -54,6 +56,10 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
     doors.tasks.spawn(Arc::clone(&app).keep_house(doors.stop.clone()));
 
     announce(local)?;
+    if is_first {
+        output::line("Print the recovery kit, and keep it away from this machine:")?;
+        output::line(&format!("hearth key kit --data {}", place.data.display()))?;
+    }
     tracing::info!(address = %local, data = %place.data.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     let signal = signals.next().await;
     tracing::info!(signal, "stopping");

@@ -298,7 +298,7 @@ pub fn note_use(tx: &Transaction<'_>, credential_id: &str, now: Timestamp) -> Re
     Ok(())
 }
 
-/// Drops replaced versions whose time is over; says of which credentials.
+/// Drops replaced versions whose time is over; says how many.
 pub fn expire(tx: &Transaction<'_>, now: Timestamp) -> Result<usize> {
     Ok(tx
         .prepare_cached("delete from credential_versions where replaced_at is not null and replaced_at <= ?1")?

@@ -131,6 +131,7 @@ impl Tool for UnlockKey {
         let (vault, now) = (cx.app.vault.clone(), cx.now());
         // Stretching a passphrase takes half a second of a core.
         tokio::task::spawn_blocking(move || vault.unlock(&self.passphrase, now)).await.map_err(Error::internal)??;
+        cx.app.hide_stored().await?;
         rotation::resume(&cx.app).await?;
         Ok(Unlocked { key_id: cx.app.vault.current().to_string() })
     }

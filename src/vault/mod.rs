@@ -26,6 +26,7 @@ pub mod kit;
 pub mod padding;
 pub mod passphrase;
 pub mod policy;
+pub mod private;
 pub mod ring;
 pub mod root;
 pub mod service;

@@ -179,7 +179,7 @@ impl KeyFile {
         match Closed::from_file(&bytes) {
             Some(closed) => Ok(Some(Stored::Closed(closed))),
             None => Err(refusal(path, "does not hold 32 bytes, nor a key under a passphrase")
-                .with_hint("restore it from your recovery kit with `hearth key restore`")),
+                .with_hint("move it away, then restore it from your recovery kit with `hearth key restore`")),
         }
     }
 

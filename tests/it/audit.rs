@@ -1,7 +1,10 @@
 //! The audit chain notices every edit, removal, reorder and cut.
 
-use hearth::app::Level;
+use hearth::app::{App, Level};
+use hearth::config::Config;
 use hearth::error::Code;
+use hearth::vault::root::Root;
+use hearth::vault::source::{KeyFile, Stored};
 use serde_json::json;
 
 use crate::support::{TestApp, caller, person};
@@ -50,14 +53,17 @@ async fn every_tampering_is_found_and_located() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_root_key_is_refused_before_anything_is_written() {
+async fn a_missing_or_another_root_key_is_refused_before_anything_is_written() {
     let app = app_with_rows().await;
     app.app.close().await.unwrap();
     let TestApp { dir, app, registry } = app;
     drop((app, registry));
-    let config = hearth::config::Config::default();
-    let error = hearth::app::App::open(&dir.path().join("data"), &dir.path().join("other.key"), config).err().unwrap();
-    assert_eq!(error.code, Code::Integrity);
+    let (data, other) = (dir.path().join("data"), dir.path().join("other.key"));
+    let open = || App::open(&data, &other, Config::default()).err().unwrap();
+    assert_eq!(open().code, Code::Unconfigured);
+    assert!(!other.exists(), "a second key was made for a database that has one");
+    KeyFile::at(&other, &data).unwrap().create(&Stored::Open(Root::generate().unwrap())).unwrap();
+    assert_eq!(open().code, Code::Integrity);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod adapter_http;
 mod addresses;
 mod audit;
 mod cli;
+mod cli_vault;
 mod config;
 mod credential;
 mod forum;

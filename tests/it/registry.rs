@@ -113,6 +113,10 @@ async fn audit_rows(app: &TestApp) -> Vec<(String, String, String)> {
         .unwrap()
 }
 
+fn toolset(name: &str) -> Toolset {
+    *hearth::tools::TOOLSETS.iter().find(|(own, _)| *own == name).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_tool_is_well_formed() {
     let app = TestApp::new();
@@ -281,8 +285,7 @@ async fn a_request_id_outlives_a_restart_and_a_failed_call_may_be_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destructive_call_needs_a_persons_word_on_this_very_call_and_state() {
-    let app =
-        TestApp::with(unhurried(), &[("test", TOOLS), hearth::tools::TOOLSETS[hearth::tools::TOOLSETS.len() - 3]]);
+    let app = TestApp::with(unhurried(), &[("test", TOOLS), toolset("system")]);
     let (a, b) = (caller("a", Level::Manage), caller("b", Level::Manage));
     let put = |value: &'static str| app.app.store.write(move |tx| hearth::store::meta::put(tx, "line", value));
     put("one").await.unwrap();
@@ -357,8 +360,7 @@ async fn calls_past_the_rate_are_told_when_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_comes_too_early_keeps_its_approval() {
-    let system = *hearth::tools::TOOLSETS.iter().find(|(name, _)| *name == "system").unwrap();
-    let toolsets = [("test", TOOLS), system];
+    let toolsets = [("test", TOOLS), toolset("system")];
     let mut config = unhurried();
     config.limits.destructive_per_hour = 1;
     let app = TestApp::with(config, &toolsets);

@@ -37,6 +37,9 @@ pub struct Asked {
     /// Fields as text, for the schema to say what they are
     #[serde(default)]
     pub texts: BTreeMap<String, Vec<String>>,
+    /// Whether `input` stood among the arguments of a command, as `texts` do
+    #[serde(default)]
+    pub is_typed: bool,
 }
 
 /// A tool as `hearth tools` shows it.
@@ -105,16 +108,30 @@ pub async fn import_forum(registry: &Registry, caller: &Caller, asked: &ForumFil
 
 pub async fn call(registry: &Arc<Registry>, caller: &Arc<Caller>, asked: Asked) -> Result<Value> {
     let mut input = asked.input;
-    if let Some(tool) = registry.find(&asked.tool)
-        && let Value::Object(fields) = coerce::coerce(&tool.input, &asked.texts)
-    {
-        input.extend(fields);
+    if let Some(tool) = registry.find(&asked.tool) {
+        let typed = input.keys().filter(|_| asked.is_typed).chain(asked.texts.keys());
+        if let Some(name) = typed.into_iter().find(|name| is_secret(tool, name)) {
+            return Err(Error::invalid(
+                name,
+                "is a secret, and arguments are seen by other users and the shell's history",
+            )
+            .with_hint("change it if it was real; give it on standard input, with `--json -`"));
+        }
+        if let Value::Object(fields) = coerce::coerce(&tool.input, &asked.texts) {
+            input.extend(fields);
+        }
     }
     let mut call = Call::new(Arc::clone(caller), asked.tool, Value::Object(input));
     let cancel = CancellationToken::new();
     call.cancel = cancel.clone();
     let _cancels_when_dropped = cancel.drop_guard();
     registry.invoke(call).await
+}
+
+/// Whether a field is one that no answer shows, as [`crate::secret::Secret`] says of itself.
+fn is_secret(tool: &Described, field: &str) -> bool {
+    let property = tool.input.get("properties").and_then(|properties| properties.get(field));
+    property.and_then(|property| property.get("writeOnly")).and_then(Value::as_bool).unwrap_or_default()
 }
 
 pub fn tools(registry: &Registry, caller: &Caller) -> Vec<Shown> {

@@ -1,5 +1,7 @@
 //! Making, changing and rotating credentials.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData, PrivateKey};
@@ -14,12 +16,14 @@ use crate::clock::Timestamp;
 use crate::config::duration::Duration;
 use crate::error::{Error, Result};
 use crate::id;
+use crate::redact::Secrets;
 use crate::registry::{Effect, Tool};
 use crate::secret::Secret;
 use crate::store::credentials::{self, Credential, NewCredential, Previous, Version};
 use crate::store::inventory::services::Service;
 use crate::store::inventory::{Kind as Entry, links, record};
 use crate::text::{Line, Name, Text};
+use crate::vault::private::private_parts;
 use crate::vault::{Binding, Kind, Policy, Use};
 
 /// The most pins of one credential.
@@ -87,14 +91,17 @@ impl Tool for PutCredential {
             return insert(cx, self.name.into_string(), policy, self.secret, notes, expires_at).await;
         };
         let version = match self.secret {
-            Some(secret) => Some((renewed(cx, &existing, policy, secret)?, Previous::Keep)),
+            Some(secret) => {
+                let (version, secret) = renewed(cx, &existing, policy, secret)?;
+                Some((version, Previous::Keep, Some(secret)))
+            }
             None if policy == existing.version.policy => None,
             None if policy.is_within(&existing.version.policy) => {
                 // The same secret under the narrower policy; the wider seal must not be kept.
                 let secret = cx.app.vault.open(&existing.binding(), &existing.version.sealed)?;
-                let mut version = renewed(cx, &existing, policy, secret)?;
+                let (mut version, _) = renewed(cx, &existing, policy, secret)?;
                 version.secret_at = existing.version.secret_at;
-                Some((version, Previous::Drop))
+                Some((version, Previous::Drop, None))
             }
             None => {
                 return Err(Error::forbidden(format_args!(
@@ -104,9 +111,12 @@ impl Tool for PutCredential {
                 .with_hint("give `secret` again"));
             }
         };
-        let id = existing.credential_id;
+        let (id, secrets) = (existing.credential_id, Arc::clone(&cx.app.secrets));
         cx.write(move |tx| {
-            if let Some((version, previous)) = &version {
+            if let Some((version, previous, secret)) = &version {
+                if let Some(secret) = secret {
+                    hide(&secrets, &id, version.policy.kind, secret);
+                }
                 credentials::replace(tx, &id, version, *previous)?;
             }
             credentials::describe(tx, &id, notes.as_deref(), expires_at)?;
@@ -195,19 +205,26 @@ async fn insert(
     let credential_id = id::handle();
     let binding = Binding { credential_id: &credential_id, version: 1, policy: &policy };
     let sealed = cx.app.vault.seal(&binding, &secret)?;
-    let (now, by) = (cx.now(), cx.caller.principal.clone());
+    let (now, by, secrets) = (cx.now(), cx.caller.principal.clone(), Arc::clone(&cx.app.secrets));
     let new = NewCredential { credential_id, name, notes, expires_at, policy, public_key, sealed, now, by };
     cx.write(move |tx| {
+        hide(&secrets, &new.credential_id, new.policy.kind, &secret);
         credentials::insert(tx, &new)?;
         Ok(Shown::of(get(tx, &new.name)?))
     })
     .await
 }
 
+/// Before it is committed: whoever reads it afterwards already gets `***`. It stays hidden if the commit fails.
+fn hide(secrets: &Secrets, credential_id: &str, kind: Kind, secret: &Secret) {
+    let parts = private_parts(kind, secret);
+    secrets.add_all(parts.iter().map(|part| (part.expose(), credential_id)));
+}
+
 /// The next version of a credential, with another secret or policy.
-fn renewed(cx: &Context, existing: &Credential, policy: Policy, secret: Secret) -> Result<Version> {
+fn renewed(cx: &Context, existing: &Credential, policy: Policy, secret: Secret) -> Result<(Version, Secret)> {
     let (secret, public_key) = material(&policy, &existing.name, Some(secret))?;
-    sealed_version(cx, existing, policy, &secret, public_key)
+    Ok((sealed_version(cx, existing, policy, &secret, public_key)?, secret))
 }
 
 fn sealed_version(
@@ -280,7 +297,7 @@ impl Tool for RotateCredential {
         self.secret.as_ref().map_or(Ok(()), check)?;
         let now = cx.now();
         let existing = cx.read_now(|conn| get(conn, &self.name)).await?;
-        let version = match (self.restore, self.secret) {
+        let (version, secret) = match (self.restore, self.secret) {
             (true, Some(_)) => return Err(Error::invalid("restore", "goes without `secret`")),
             (true, None) => {
                 let before = cx.read_now(|conn| credentials::previous(conn, &existing.name, now)).await?;
@@ -289,15 +306,17 @@ impl Tool for RotateCredential {
                 })?;
                 let secret = cx.app.vault.open(&before.binding(), &before.version.sealed)?;
                 let Version { policy, public_key, .. } = before.version;
-                sealed_version(cx, &existing, policy, &secret, public_key)?
+                (sealed_version(cx, &existing, policy, &secret, public_key)?, secret)
             }
             (false, secret) => {
                 let policy = existing.version.policy.clone();
                 let (secret, public_key) = material(&policy, &existing.name, secret)?;
-                sealed_version(cx, &existing, policy, &secret, public_key)?
+                (sealed_version(cx, &existing, policy, &secret, public_key)?, secret)
             }
         };
+        let secrets = Arc::clone(&cx.app.secrets);
         cx.write(move |tx| {
+            hide(&secrets, &existing.credential_id, version.policy.kind, &secret);
             credentials::replace(tx, &existing.credential_id, &version, Previous::Keep)?;
             Ok(Shown::of(get(tx, &existing.name)?))
         })

@@ -129,12 +129,15 @@ impl Tool for RemoveCredential {
     }
 
     async fn run(self, cx: &Context) -> Result<Removed> {
-        let name = self.name.into_string();
-        cx.write(move |tx| {
-            let credential = get(tx, &name)?;
-            credentials::remove(tx, &credential.credential_id)?;
-            Ok(Removed { removed: credential.name })
-        })
-        .await
+        let credential = cx.read_now(|conn| get(conn, &self.name)).await?;
+        let id = credential.credential_id.clone();
+        let removed = cx
+            .write(move |tx| {
+                credentials::remove(tx, &credential.credential_id)?;
+                Ok(Removed { removed: credential.name })
+            })
+            .await?;
+        cx.app.secrets.remove(&id);
+        Ok(removed)
     }
 }
