@@ -77,6 +77,23 @@ create trigger posts_deleted after delete on posts begin
     delete from post_text where rowid = old.post_id;
 end;
 
+-- The distinct words of the posts, and what leads from a part of a word to it. Texts are cut
+-- into words by src/store/forum_words.rs; each is followed by a blank in the index, so that
+-- the end of a word can be looked for.
+create table post_words (
+    word_id integer primary key,
+    word    text not null unique
+) strict;
+create virtual table post_word_parts using fts5 (
+    word, content='', contentless_delete=1, tokenize='trigram remove_diacritics 1'
+);
+create trigger post_words_inserted after insert on post_words begin
+    insert into post_word_parts (rowid, word) values (new.word_id, new.word || ' ');
+end;
+create trigger post_words_deleted after delete on post_words begin
+    delete from post_word_parts where rowid = old.word_id;
+end;
+
 create table read_marks (
     reader    text not null,
     thread_id integer not null references threads on delete cascade,

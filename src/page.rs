@@ -69,6 +69,10 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    pub fn none() -> Page<T> {
+        Page { items: Vec::new(), next_cursor: None }
+    }
+
     /// A page out of one row more than was asked for: `rows` holds up to `limit + 1`,
     /// and `key` says where the page after its last item begins.
     pub fn of<K: Serialize>(mut rows: Vec<T>, limit: Limit, key: impl FnOnce(&T) -> K) -> Page<T> {

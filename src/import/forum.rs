@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::id;
 use crate::store::Store;
 use crate::store::audit::{self, Record};
+use crate::store::forum_words;
 
 /// What the gate would say of an author, had it been there.
 pub const VERIFIED: &str = "import:forum";
@@ -162,6 +163,7 @@ impl Plan {
                 thread.created_at,
                 thread.last_activity_at,
             ])?;
+            forum_words::add(tx, &[&thread.title])?;
             note.execute(params![THREAD, thread.old_id, thread.digest, thread.thread_id])?;
         }
         for post in &self.posts {
@@ -174,6 +176,7 @@ impl Plan {
                 post.created_at
             ])?;
             tx.prepare_cached(COUNT_POST)?.execute(params![post.thread_id, post.created_at, post.author])?;
+            forum_words::add(tx, &[&post.author, &post.body])?;
             if let Some(old_id) = post.old_id {
                 note.execute(params![POST, old_id, post.digest, post.post_id])?;
             }

@@ -1,7 +1,7 @@
 //! Threads and posts: how they are written, changed and paged.
 //!
 //! Invariant: a deleted post keeps its row, and nothing of its text.
-//! Invariant: the search rows follow by trigger, in the same transaction.
+//! Invariant: the search rows follow by trigger, in the same transaction, and so do the words.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::forum_words;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::page::{Limit, Page, decode_cursor, encode_cursor};
@@ -220,7 +221,9 @@ pub(crate) fn shorten(mut text: String, max: usize) -> String {
 
 pub fn insert_thread(tx: &Transaction<'_>, by: &Signature, title: &str, now: Timestamp) -> Result<i64> {
     tx.prepare_cached(INSERT_THREAD)?.execute(params![title, by.author, by.verified, now])?;
-    Ok(tx.last_insert_rowid())
+    let thread_id = tx.last_insert_rowid();
+    forum_words::add(tx, &[title])?;
+    Ok(thread_id)
 }
 
 /// Adds a post to a thread that is there. A quote may name a post of any thread.
@@ -242,33 +245,35 @@ pub fn insert_post(
         thread(tx, thread_id)?;
     }
     tx.prepare_cached(INSERT_POST)?.execute(params![thread_id, by.author, by.verified, body, quote_post_id, now])?;
-    post(tx, tx.last_insert_rowid())
+    let post_id = tx.last_insert_rowid();
+    forum_words::add(tx, &[&by.author, body])?;
+    post(tx, post_id)
 }
 
 pub fn edit_post(tx: &Transaction<'_>, post_id: i64, body: &str, now: Timestamp) -> Result<Post> {
-    let edited = tx
-        .prepare_cached("update posts set body = ?2, edited_at = ?3 where post_id = ?1 and deleted_at is null")?
-        .execute(params![post_id, body, now])?;
-    let post = post(tx, post_id)?;
-    if edited == 0 {
+    let before = post(tx, post_id)?;
+    if before.deleted {
         return Err(Error::conflict(format_args!("post {post_id} is deleted and cannot be edited")));
     }
-    Ok(post)
+    tx.prepare_cached("update posts set body = ?2, edited_at = ?3 where post_id = ?1")?
+        .execute(params![post_id, body, now])?;
+    forum_words::add(tx, &[body])?;
+    forum_words::remove_unused(tx, &before.body)?;
+    post(tx, post_id)
 }
 
 /// Empties a post for good and leaves its place in the thread; a second time changes nothing.
 pub fn delete_post(tx: &Transaction<'_>, post_id: i64, now: Timestamp) -> Result<Post> {
-    let deleted = tx
-        .prepare_cached(
-            "update posts set body = '', quote_post_id = null, deleted_at = ?2
-             where post_id = ?1 and deleted_at is null",
-        )?
-        .execute(params![post_id, now])?;
-    let post = post(tx, post_id)?;
-    if deleted != 0 {
-        tx.prepare_cached("update threads set posts = posts - 1 where thread_id = ?1")?.execute([post.thread_id])?;
+    let before = post(tx, post_id)?;
+    if before.deleted {
+        return Ok(before);
     }
-    Ok(post)
+    tx.prepare_cached("update posts set body = '', quote_post_id = null, deleted_at = ?2 where post_id = ?1")?
+        .execute(params![post_id, now])?;
+    tx.prepare_cached("update threads set posts = posts - 1 where thread_id = ?1")?.execute([before.thread_id])?;
+    forum_words::remove_unused(tx, &before.body)?;
+    forum_words::remove_unused(tx, &before.author)?;
+    post(tx, post_id)
 }
 
 /// Replaces the tags of a thread.

@@ -5,7 +5,9 @@
 //!
 //! Ranking every hit of a very common word costs more than it tells, so hits are taken
 //! in windows of the newest; each window is ranked by itself, the newest window first.
-//! Words that begin nowhere are then looked for within words, by a bounded scan.
+//! Words that begin nowhere are then looked for within words: each stands for the words that
+//! have it ([`forum_words`]). What is no part of a word, or of too many, is left to a scan
+//! of the newest posts.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::forum::shorten;
+use super::forum_words::{self, Parts, is_of_a_word};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::page::{Limit, Page, decode_cursor, encode_cursor};
@@ -55,9 +58,16 @@ pub struct Hit {
 #[derive(Debug, Serialize, Deserialize)]
 enum Position {
     /// In the window of hits up to `top`, after the one with this rank (as bits) and number.
-    Ranked { top: i64, after: Option<(u64, i64)> },
+    Ranked { part: Part, top: i64, after: Option<(u64, i64)> },
     /// In the scan, below this post.
     Scan { before: i64 },
+}
+
+/// Which part of a word is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Part {
+    Beginning,
+    Any,
 }
 
 const RANKS: &str = "select bm25(post_text, 6.0, 3.0, 1.0), rowid from post_text
@@ -95,26 +105,40 @@ impl Within {
             Within::All => "all",
         }
     }
+
+    /// The expression, about these columns only.
+    fn narrowed(self, expression: String) -> String {
+        match self {
+            Within::All => expression,
+            column => format!("{{{}}} : ({expression})", column.word()),
+        }
+    }
 }
 
 /// Posts in which every word of `text` begins a word; failing that, posts that contain each of them.
 pub fn search(conn: &Connection, text: &str, within: Within, limit: Limit, cursor: Option<&str>) -> Result<Page<Hit>> {
     let words = words(text);
     if words.is_empty() {
-        return Ok(Page { items: Vec::new(), next_cursor: None });
+        return Ok(Page::none());
     }
-    let expression = expression(&words, within);
-    match (decode_cursor(cursor)?, expression) {
-        (Some(Position::Scan { before }), _) => scan(conn, &words, within, limit, before),
-        (Some(Position::Ranked { top, after }), Some(expression)) => {
-            let after = after.map(|(rank, post_id)| (f64::from_bits(rank), post_id));
-            ranked(conn, &words, &expression, limit, top, after)
+    let position = decode_cursor(cursor)?;
+    let search = Search { conn, words: &words, within, limit };
+    match position {
+        Some(Position::Scan { before }) => search.scan(before),
+        Some(Position::Ranked { part: Part::Beginning, top, after }) => match expression(&words, within) {
+            Some(expression) => search.ranked(&expression, Part::Beginning, top, after),
+            None => Ok(Page::none()),
+        },
+        Some(Position::Ranked { part: Part::Any, top, after }) => search.inside(top, after),
+        None => {
+            if let Some(expression) = expression(&words, within) {
+                let page = search.ranked(&expression, Part::Beginning, i64::MAX, None)?;
+                if !page.items.is_empty() {
+                    return Ok(page);
+                }
+            }
+            search.inside(i64::MAX, None)
         }
-        (None, Some(expression)) => {
-            let page = ranked(conn, &words, &expression, limit, i64::MAX, None)?;
-            if page.items.is_empty() { scan(conn, &words, within, limit, i64::MAX) } else { Ok(page) }
-        }
-        (_, None) => scan(conn, &words, within, limit, i64::MAX),
     }
 }
 
@@ -129,46 +153,74 @@ fn expression(words: &[String], within: Within) -> Option<String> {
     if quoted.is_empty() {
         return None;
     }
-    let all = quoted.join(" AND ");
-    Some(match within {
-        Within::All => all,
-        column => format!("{{{}}} : ({all})", column.word()),
-    })
+    Some(within.narrowed(quoted.join(" AND ")))
 }
 
 /// The word as a text, and as a beginning unless a sign ends it: `10.0.1.` is not `10.0.10`, `c++` not `cron`.
 fn quoted(word: &str) -> String {
-    let beginning = if word.ends_with(char::is_alphanumeric) { "*" } else { "" };
+    let beginning = if word.ends_with(is_of_a_word) { "*" } else { "" };
     format!("\"{}\"{beginning}", word.replace('"', "\"\""))
 }
 
-fn ranked(
-    conn: &Connection,
-    words: &[String],
-    expression: &str,
+/// What one call looks for.
+struct Search<'a> {
+    conn: &'a Connection,
+    words: &'a [String],
+    within: Within,
     limit: Limit,
-    top: i64,
-    after: Option<(f64, i64)>,
-) -> Result<Page<Hit>> {
-    let mut window = conn
-        .prepare_cached(RANKS)?
-        .query_map(params![expression, top, WINDOW as i64 + 1], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<Vec<(f64, i64)>>>()?;
-    let next_window = if WINDOW < window.len() { window.pop() } else { None };
-    window.sort_by(in_order);
-    if let Some(after) = after {
-        window.retain(|hit| in_order(&after, hit) == Ordering::Less);
+}
+
+impl Search<'_> {
+    fn ranked(&self, expression: &str, part: Part, top: i64, after: Option<(u64, i64)>) -> Result<Page<Hit>> {
+        let mut window = self
+            .conn
+            .prepare_cached(RANKS)?
+            .query_map(params![expression, top, WINDOW as i64 + 1], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<Vec<(f64, i64)>>>()?;
+        let next_window = if WINDOW < window.len() { window.pop() } else { None };
+        window.sort_by(in_order);
+        if let Some((rank, post_id)) = after {
+            let after = (f64::from_bits(rank), post_id);
+            window.retain(|hit| in_order(&after, hit) == Ordering::Less);
+        }
+
+        let more = self.limit.get() < window.len();
+        window.truncate(self.limit.get());
+        let next = match (more, window.last(), next_window) {
+            (true, Some(&(rank, post_id)), _) => {
+                Some(Position::Ranked { part, top, after: Some((rank.to_bits(), post_id)) })
+            }
+            (false, _, Some((_, top))) => Some(Position::Ranked { part, top, after: None }),
+            _ => None,
+        };
+        let items = read_hits(self.conn, self.words, expression, &window)?;
+        Ok(Page { items, next_cursor: next.map(|position| encode_cursor(&position)) })
     }
 
-    let more = limit.get() < window.len();
-    window.truncate(limit.get());
-    let next = match (more, window.last(), next_window) {
-        (true, Some(&(rank, post_id)), _) => Some(Position::Ranked { top, after: Some((rank.to_bits(), post_id)) }),
-        (false, _, Some((_, top))) => Some(Position::Ranked { top, after: None }),
-        _ => None,
-    };
-    let items = read_hits(conn, words, expression, &window)?;
-    Ok(Page { items, next_cursor: next.map(|position| encode_cursor(&position)) })
+    /// Posts with words that the typed ones are any part of.
+    fn inside(&self, top: i64, after: Option<(u64, i64)>) -> Result<Page<Hit>> {
+        match forum_words::expression(self.conn, self.words)? {
+            Parts::Nowhere => Ok(Page::none()),
+            Parts::Expression(expression) => self.ranked(&self.within.narrowed(expression), Part::Any, top, after),
+            Parts::TooMany => self.scan(top.saturating_add(1)),
+        }
+    }
+
+    /// Looks at the posts themselves, the newest below `before`.
+    fn scan(&self, before: i64) -> Result<Page<Hit>> {
+        let patterns = json(&self.words.iter().map(|word| pattern(word)).collect::<Vec<_>>());
+        let last: i64 = self.conn.prepare_cached(LAST)?.query_row([], |row| row.get(0))?;
+        let newest = last.min(before.saturating_sub(1));
+        let oldest = newest.saturating_sub(SCAN);
+        let hits = self
+            .conn
+            .prepare_cached(SCANNED)?
+            .query_map(params![oldest, newest, patterns, self.within.word(), self.limit.get() as i64 + 1], |row| {
+                read_hit(row, self.words)
+            })?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok(Page::of(hits, self.limit, |last| Position::Scan { before: last.post_id }))
+    }
 }
 
 /// The posts behind the ranks, in their order.
@@ -187,20 +239,6 @@ fn read_hits(conn: &Connection, words: &[String], expression: &str, ranks: &[(f6
 /// Better ranks, which are lower, come first, and newer posts among equals.
 fn in_order(a: &(f64, i64), b: &(f64, i64)) -> Ordering {
     a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))
-}
-
-fn scan(conn: &Connection, words: &[String], within: Within, limit: Limit, before: i64) -> Result<Page<Hit>> {
-    let patterns = json(&words.iter().map(|word| pattern(word)).collect::<Vec<_>>());
-    let last: i64 = conn.prepare_cached(LAST)?.query_row([], |row| row.get(0))?;
-    let newest = last.min(before.saturating_sub(1));
-    let oldest = newest.saturating_sub(SCAN);
-    let hits = conn
-        .prepare_cached(SCANNED)?
-        .query_map(params![oldest, newest, patterns, within.word(), limit.get() as i64 + 1], |row| {
-            read_hit(row, words)
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Page::of(hits, limit, |last| Position::Scan { before: last.post_id }))
 }
 
 fn json(list: &impl Serialize) -> String {

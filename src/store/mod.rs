@@ -12,6 +12,7 @@ mod follow;
 pub mod forum;
 pub mod forum_reading;
 pub mod forum_search;
+pub mod forum_words;
 pub mod inventory;
 pub mod meta;
 pub mod migrate;

@@ -8,6 +8,7 @@ mod audit;
 mod cli;
 mod config;
 mod forum;
+mod forum_search;
 mod guard;
 mod health;
 mod import_forum;

@@ -8,9 +8,9 @@ use crate::app::{Context, Level};
 use crate::error::Result;
 use crate::page::{Limit, Page, decode_cursor};
 use crate::registry::{Effect, Plan, Tool};
-use crate::store::inventory::HostKind;
 use crate::store::inventory::hosts::{self, Filter, Host, Machine};
-use crate::store::inventory::record::{self, Record, Removed};
+use crate::store::inventory::record::{self, Removed};
+use crate::store::inventory::{HostKind, Kind, links};
 use crate::text::{Line, Name};
 
 /// List hosts by name
@@ -68,8 +68,10 @@ impl Tool for GetHost {
     async fn run(self, cx: &Context) -> Result<HostWithGuests> {
         cx.read_now(|conn| {
             let host: Host = record::get(conn, &self.name)?;
-            let dependents = host.dependents(conn)?;
-            Ok(HostWithGuests { host, vms: dependents.vms, services: dependents.services })
+            let name = &host.machine.name;
+            let vms = links::vms_of_host(conn, name)?;
+            let services = links::services_on(conn, Kind::Host, name)?;
+            Ok(HostWithGuests { host, vms, services })
         })
         .await
     }

@@ -8,9 +8,9 @@ use crate::app::{Context, Level};
 use crate::error::Result;
 use crate::page::{Limit, Page, decode_cursor};
 use crate::registry::{Effect, Plan, Tool};
-use crate::store::inventory::record::{self, Record, Removed};
+use crate::store::inventory::record::{self, Removed};
 use crate::store::inventory::vms::{self, Filter, Guest, Vm};
-use crate::store::inventory::{VmKind, VmStatus};
+use crate::store::inventory::{Kind, VmKind, VmStatus, links};
 use crate::text::{Line, Name};
 
 /// What Proxmox allows for a number of a guest.
@@ -75,7 +75,7 @@ impl Tool for GetVm {
     async fn run(self, cx: &Context) -> Result<VmWithServices> {
         cx.read_now(|conn| {
             let vm: Vm = record::get(conn, &self.name)?;
-            let services = vm.dependents(conn)?.services;
+            let services = links::services_on(conn, Kind::Vm, &vm.guest.name)?;
             Ok(VmWithServices { vm, services })
         })
         .await
