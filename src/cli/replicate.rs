@@ -16,6 +16,8 @@ use crate::store::Store;
 /// How long a stop waits for what is not in the object store yet.
 const LAST_SYNC: Duration = Duration::from_secs(30);
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// What may wait on this disk while the object store is away.
+const SPOOL_BYTES: u64 = 256 << 20;
 const SPOOL: &str = "spool";
 
 struct Followed(Store);
@@ -43,7 +45,7 @@ pub async fn start(app: &App, place: &Place, args: &Serve) -> Result<Option<Repl
     let Some(address) = &args.replica else { return Ok(None) };
     let store = object::url::open(address).map_err(|error| Error::new(Code::Unconfigured, error))?;
     tracing::info!(replica = store.describe(), "replicating");
-    let settings = Settings { spool: place.data.join(SPOOL), sync_interval: SYNC_INTERVAL };
+    let settings = Settings { spool: place.data.join(SPOOL), sync_interval: SYNC_INTERVAL, spool_bytes: SPOOL_BYTES };
     let (source, clock) = (app.store.clone(), Arc::clone(&app.clock));
     let bell = Arc::new(Bell::default());
     let rung = Arc::clone(&bell);
@@ -57,9 +59,13 @@ pub async fn start(app: &App, place: &Place, args: &Serve) -> Result<Option<Repl
     })
 }
 
-/// Brings the last commits into the object store; says what is left, if anything is.
-pub async fn stop(replicator: Replicator) -> bool {
-    let progress = replicator.stop(LAST_SYNC).await;
+/// Brings the last commits into the object store, unless `hurry` comes first; says what is left, if anything is.
+pub async fn stop(replicator: Replicator, hurry: impl Future<Output = ()>) -> bool {
+    let enough = async {
+        // Either way it was enough.
+        let _ = tokio::time::timeout(LAST_SYNC, hurry).await;
+    };
+    let progress = replicator.stop(enough).await;
     let is_done = progress.captured <= progress.replicated;
     if is_done {
         tracing::info!(txid = %progress.replicated, "replicated to the last commit");

@@ -71,14 +71,20 @@ pub async fn run(place: &Place, args: &Serve) -> Result<Ended> {
         mcp.end_streams();
         tokio::time::timeout(GRACE, doors.tasks.wait()).await.is_ok()
     };
-    let is_done = tokio::select! {
-        is_done = finish => is_done,
-        _ = signals.next() => false,
+    let (is_done, is_hurried) = tokio::select! {
+        is_done = finish => (is_done, false),
+        _ = signals.next() => (false, true),
     };
     mcp.close().await?;
     app.write_reads().await?;
+    // Who asks twice does not wait for an object store that may be away for hours.
+    let hurry = async {
+        if !is_hurried {
+            signals.next().await;
+        }
+    };
     let is_replicated = match replicator {
-        Some(replicator) => replicate::stop(replicator).await,
+        Some(replicator) => replicate::stop(replicator, hurry).await,
         None => true,
     };
     app.close().await?;

@@ -97,6 +97,11 @@ impl Capture {
         self.position
     }
 
+    /// Pages of the database at the position.
+    pub fn pages(&self) -> u32 {
+        self.pages
+    }
+
     pub fn page_size(&self) -> u32 {
         self.page_size
     }
@@ -138,7 +143,9 @@ impl Capture {
             // Pinned again before anybody may write.
             take_pin(&capture.pin)?;
             let (frames, done) = copied?;
-            let is_whole = frames == done && frames == capture.position.frames;
+            // No frames at all: somebody emptied the log after our own whole checkpoint.
+            let is_emptied = frames == 0 && capture.restart_is_ours;
+            let is_whole = frames == done && (frames == capture.position.frames || is_emptied);
             capture.restart_is_ours = is_whole;
             Ok(Checkpointed { frames, is_whole })
         })

@@ -31,6 +31,8 @@ pub struct Settings {
     pub spool: PathBuf,
     /// At most one object in this time, once the first is on its way
     pub sync_interval: Duration,
+    /// Bytes that may wait in the spool while the store is away; never less than 1.2 databases
+    pub spool_bytes: u64,
 }
 
 /// How far things are.
@@ -96,8 +98,11 @@ impl Replicator {
         let (stop, stopping) = watch::channel(false);
         let (finish, finishing) = watch::channel(false);
         let news = Arc::new(news);
-        let uploader = tokio::spawn(upload(settings.spool.clone(), store, Arc::clone(&news), finishing));
-        let mut follower = Follower { capture, spool, bell: Arc::clone(&bell), news, stopping, clock, settings };
+        let begun = Begun::default();
+        let upload =
+            Upload { folder: settings.spool.clone(), store, news: Arc::clone(&news), begun: Arc::clone(&begun) };
+        let uploader = tokio::spawn(upload.run(finishing));
+        let mut follower = Follower { capture, spool, bell: Arc::clone(&bell), news, begun, stopping, clock, settings };
         let capturer = thread::Builder::new().name("replica".into()).spawn(move || follower.run())?;
         Ok(Replicator { bell, stop, finish, capturer, uploader, progress })
     }
@@ -108,8 +113,8 @@ impl Replicator {
 
     /// Captures and uploads what is left. When it returns, the log is let go.
     ///
-    /// Progress says whether all of it arrived within `longest`; what did not waits in the spool.
-    pub async fn stop(self, longest: Duration) -> Progress {
+    /// Progress says whether all of it arrived before `enough`; what did not waits in the spool.
+    pub async fn stop(self, enough: impl Future<Output = ()>) -> Progress {
         let Replicator { bell, stop, finish, capturer, uploader, progress } = self;
         stop.send_replace(true);
         bell.ring();
@@ -119,8 +124,9 @@ impl Replicator {
         // Only now is it known what the last upload is.
         finish.send_replace(true);
         let aborter = uploader.abort_handle();
-        if tokio::time::timeout(longest, uploader).await.is_err() {
-            aborter.abort();
+        tokio::select! {
+            _ = uploader => {}
+            () = enough => aborter.abort(),
         }
         *progress.borrow()
     }
@@ -131,6 +137,7 @@ struct Follower {
     spool: Spool,
     bell: Arc<Bell>,
     news: Arc<watch::Sender<Progress>>,
+    begun: Begun,
     stopping: watch::Receiver<bool>,
     clock: Arc<dyn Clock>,
     settings: Settings,
@@ -182,24 +189,64 @@ impl Follower {
     fn turn(&mut self, copied_at: &mut Instant, changed: &mut bool) -> Result<bool, capture::Error> {
         let before = self.spool.txid();
         let now_ms = self.clock.now().as_millis();
+        if let Some(sent) = self.spool.needs_baseline()
+            && sent <= self.news.borrow().replicated
+        {
+            tracing::info!("the object store is back; the whole database is captured anew");
+            image(&mut self.capture, &mut self.spool, now_ms)?;
+        }
         let Follower { capture, spool, .. } = self;
-        let captured = capture.capture(&mut |reading| spool.keep(reading, now_ms).map(|_| ()));
+        let captured = capture.capture(&mut |reading| keep(spool, reading, now_ms));
         match captured {
             Err(capture::Error::Lost(why)) => {
                 tracing::error!(%why, "changes were missed; the whole database is captured anew");
-                image(capture, spool, now_ms)?;
+                match spool.needs_baseline() {
+                    None => image(capture, spool, now_ms)?,
+                    // The image waits for the store; until then the log is only followed.
+                    Some(_) => capture.image(&mut |_, _| Ok(()), &mut |_, _| Ok(()))?,
+                }
             }
             result => *changed |= result?,
         }
         let is_due = *changed && CHECKPOINT_EVERY <= copied_at.elapsed();
         if is_due || CHECKPOINT_FRAMES <= self.capture.position().frames {
             let Follower { capture, spool, .. } = self;
-            let copied = capture.checkpoint(&mut |reading| spool.keep(reading, now_ms).map(|_| ()))?;
+            let copied = capture.checkpoint(&mut |reading| keep(spool, reading, now_ms))?;
             (*copied_at, *changed) = (Instant::now(), !copied.is_whole);
         }
+        self.bound_spool()?;
         let txid = self.spool.txid();
         self.news.send_if_modified(|progress| std::mem::replace(&mut progress.captured, txid) != txid);
         Ok(before != txid)
+    }
+
+    /// Gives up what cannot be sent before it fills the disk.
+    fn bound_spool(&mut self) -> Result<(), capture::Error> {
+        let database = u64::from(self.capture.pages()) * u64::from(self.capture.page_size());
+        let most = self.settings.spool_bytes.max(database.saturating_add(database / 5));
+        if self.spool.needs_baseline().is_some() || !self.spool.is_over(most).map_err(spool::sink)? {
+            return Ok(());
+        }
+        // Nothing new is begun while files go.
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.spool.drop_unsent(*begun).map_err(spool::sink)?;
+        if files > 0 {
+            tracing::error!(
+                files,
+                spool = %self.settings.spool.display(),
+                most,
+                "the spool is full: what waited was dropped; once the object store is back, the whole database goes up anew"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Keeps what was captured, unless only a baseline helps, which is made once the store is back.
+fn keep(spool: &mut Spool, reading: &capture::Reading<'_>, now_ms: i64) -> Result<(), capture::Error> {
+    match spool.needs_baseline() {
+        None => spool.keep(reading, now_ms).map(|_| ()),
+        Some(_) => Ok(()),
     }
 }
 
@@ -209,6 +256,13 @@ fn take_up(capture: &mut Capture, settings: &Settings, clock: &dyn Clock) -> Res
         tracing::error!(cause = chain(&error), "the spool is not to be used; a new history begins: {error}");
         None
     });
+    let kept = match kept {
+        Some(spool) if spool.needs_baseline().is_some() => {
+            tracing::error!("transactions were dropped from a full spool: the whole database goes up anew");
+            return Ok(spool);
+        }
+        kept => kept,
+    };
     if let Some(mut spool) = kept
         && let Some((position, pages)) = spool.position()
     {
@@ -269,67 +323,85 @@ fn first_of_level_0(capture: &mut Capture, spool: &mut Spool, now_ms: i64) -> Re
     Ok(())
 }
 
-/// Uploads what is in the spool, in order, until it is empty and a stop is asked for.
-async fn upload(
-    folder: PathBuf,
-    store: Arc<dyn ObjectStore>,
-    news: Arc<watch::Sender<Progress>>,
-    mut finishing: watch::Receiver<bool>,
-) {
-    let mut changes = news.subscribe();
-    let mut wait = BACKOFF_FIRST;
-    loop {
-        let is_last = *finishing.borrow();
-        let captured = changes.borrow_and_update().captured;
-        match upload_all(&folder, &*store, &news).await {
-            Ok(()) => wait = BACKOFF_FIRST,
-            Err(error) => {
-                tracing::warn!(cause = chain(&*error), "an upload failed: {error}");
-                tokio::time::sleep(jitter(wait)).await;
-                wait = (wait * 2).min(BACKOFF_MAX);
-                continue;
-            }
-        }
-        let replicated = news.borrow().replicated;
-        if is_last && captured <= replicated && news.borrow().captured <= replicated {
-            return;
-        }
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            changed = finishing.changed(), if !is_last => if changed.is_err() { return },
-        }
-    }
-}
+/// The last transaction whose upload was begun.
+type Begun = Arc<Mutex<Txid>>;
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
-async fn upload_all(
-    folder: &std::path::Path,
-    store: &dyn ObjectStore,
-    news: &watch::Sender<Progress>,
-) -> Result<(), Boxed> {
-    let waiting = {
-        let folder = folder.to_owned();
-        tokio::task::spawn_blocking(move || spool::waiting(&folder)).await??
-    };
-    let newest = waiting.last().map(|newest| newest.path.clone());
-    for one in waiting {
-        if news.borrow().replicated < one.name.max {
-            put(store, &one).await?;
-            news.send_modify(|progress| progress.replicated = one.name.max);
-        }
-        // The newest stays: it says where the log was left.
-        if newest.as_ref() != Some(&one.path) {
-            tokio::fs::remove_file(&one.path).await?;
-        }
-    }
-    Ok(())
+struct Upload {
+    folder: PathBuf,
+    store: Arc<dyn ObjectStore>,
+    news: Arc<watch::Sender<Progress>>,
+    begun: Begun,
 }
 
-async fn put(store: &dyn ObjectStore, one: &Waiting) -> Result<(), object::Error> {
-    let key = format!("{}{}", store.level_prefix(one.level), one.name);
-    let meta = Meta { timestamp_ms: one.timestamp_ms, ..Meta::default() };
-    store.put(&key, Body::File(one.path.clone()), &meta).await
+impl Upload {
+    /// Uploads what is in the spool, in order, until it is empty and a stop is asked for.
+    async fn run(self, mut finishing: watch::Receiver<bool>) {
+        let mut changes = self.news.subscribe();
+        let mut wait = BACKOFF_FIRST;
+        loop {
+            // With the stop the capture has ended: what is in the spool then is all.
+            let is_last = *finishing.borrow_and_update();
+            changes.borrow_and_update();
+            match self.all().await {
+                Ok(()) if is_last => return,
+                Ok(()) => wait = BACKOFF_FIRST,
+                Err(error) => {
+                    tracing::warn!(cause = chain(&*error), "an upload failed: {error}");
+                    tokio::select! {
+                        () = tokio::time::sleep(jitter(wait)) => wait = (wait * 2).min(BACKOFF_MAX),
+                        // A stop does not sit out a wait that may be long: it tries at once.
+                        changed = finishing.changed() => match changed {
+                            Ok(()) => wait = BACKOFF_FIRST,
+                            Err(_) => return,
+                        },
+                    }
+                    continue;
+                }
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                changed = finishing.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn all(&self) -> Result<(), Boxed> {
+        let folder = self.folder.clone();
+        let waiting = tokio::task::spawn_blocking(move || spool::waiting(&folder)).await??;
+        let newest = waiting.last().map(|newest| newest.path.clone());
+        for one in waiting {
+            if self.news.borrow().replicated < one.name.max {
+                if !self.begin(&one) {
+                    return Ok(());
+                }
+                self.put(&one).await?;
+                self.news.send_modify(|progress| progress.replicated = one.name.max);
+            }
+            // The newest stays: it says where the log was left.
+            if newest.as_ref() != Some(&one.path) {
+                tokio::fs::remove_file(&one.path).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the file is still there; from now on it is not dropped.
+    fn begin(&self, one: &Waiting) -> bool {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = one.path.exists();
+        if is_there {
+            *begun = one.name.max;
+        }
+        is_there
+    }
+
+    async fn put(&self, one: &Waiting) -> Result<(), object::Error> {
+        let key = format!("{}{}", self.store.level_prefix(one.level), one.name);
+        let meta = Meta { timestamp_ms: one.timestamp_ms, ..Meta::default() };
+        self.store.put(&key, Body::File(one.path.clone()), &meta).await
+    }
 }
 
 /// A random part of the wait, so that many do not come again at once.

@@ -13,6 +13,7 @@ use super::wal;
 
 const LINEAGE: &str = "lineage";
 const SNAPSHOT: &str = "snapshot";
+const GAP: &str = "baseline-needed";
 const UNFINISHED: &str = ".tmp";
 
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,17 @@ pub struct Spool {
     folder: PathBuf,
     lineage: String,
     newest: Option<Header>,
+    gap: Option<Gap>,
+    /// At least as many bytes as there are in the folder
+    bytes: u64,
+}
+
+/// Transactions that were dropped before their upload; only an image of the whole database fills it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gap {
+    first: Txid,
+    last: Txid,
+    timestamp_ms: i64,
 }
 
 /// A file that waits for its upload.
@@ -56,10 +68,20 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::Io { path, source }),
         };
-        let mut spool = Spool { folder: folder.to_owned(), lineage, newest: None };
-        let Some(newest) = spool.level_0()?.pop() else { return Ok(None) };
-        spool.newest = Some(verify(&newest.path)?);
-        Ok(Some(spool))
+        let mut spool = Spool { folder: folder.to_owned(), lineage, newest: None, gap: None, bytes: 0 };
+        spool.bytes = spool.measure()?;
+        let newest = match spool.level_0()?.pop() {
+            Some(newest) => Some(verify(&newest.path)?),
+            None => None,
+        };
+        // An image that filled the gap has its name before the note of the gap goes.
+        let gap = spool.noted_gap()?;
+        spool.gap = gap.filter(|gap| newest.is_none_or(|newest| newest.max_txid <= gap.last));
+        if spool.gap.is_none() && gap.is_some() {
+            spool.forget_gap()?;
+        }
+        spool.newest = newest;
+        Ok((spool.newest.is_some() || spool.gap.is_some()).then_some(spool))
     }
 
     /// Begins a new history; what is left of an earlier one goes.
@@ -77,7 +99,7 @@ impl Spool {
             File::open(folder)?.sync_all()
         };
         write().map_err(failed)?;
-        Ok(Spool { folder: folder.to_owned(), lineage: lineage.to_owned(), newest: None })
+        Ok(Spool { folder: folder.to_owned(), lineage: lineage.to_owned(), newest: None, gap: None, bytes: 0 })
     }
 
     pub fn lineage(&self) -> &str {
@@ -85,8 +107,10 @@ impl Spool {
     }
 
     /// Where the log was left, and the pages of the database there.
+    ///
+    /// Nothing while a baseline is needed.
     pub fn position(&self) -> Option<(Position, u32)> {
-        let newest = self.newest?;
+        let newest = self.newest.filter(|_| self.gap.is_none())?;
         let frame_bytes = i64::try_from(wal::frame_bytes(newest.page_size)).ok()?;
         let frames = (newest.wal_offset + newest.wal_size - wal::HEADER_BYTES as i64).max(0) / frame_bytes;
         let salts = [newest.wal_salt1, newest.wal_salt2];
@@ -94,11 +118,14 @@ impl Spool {
     }
 
     pub fn txid(&self) -> Txid {
-        self.newest.map_or(Txid(0), |newest| newest.max_txid)
+        let newest = self.newest.map_or(Txid(0), |newest| newest.max_txid);
+        self.gap.map_or(newest, |gap| gap.last)
     }
 
     fn timestamp_ms(&self, now_ms: i64) -> i64 {
-        self.newest.map_or(now_ms, |newest| now_ms.max(newest.timestamp_ms + 1))
+        let newest = self.newest.map_or(i64::MIN, |newest| newest.timestamp_ms);
+        let last = self.gap.map_or(newest, |gap| gap.timestamp_ms);
+        now_ms.max(last.saturating_add(1))
     }
 
     /// The header of the next file of level 0, which reaches from `from` to `to` in the log.
@@ -111,7 +138,7 @@ impl Spool {
             flags: NO_CHECKSUM,
             page_size,
             commit,
-            min_txid: txid,
+            min_txid: self.gap.map_or(txid, |gap| gap.first),
             max_txid: txid,
             timestamp_ms: self.timestamp_ms(now_ms),
             pre_apply: 0,
@@ -145,7 +172,7 @@ impl Spool {
 
     pub fn finish(&mut self, draft: Draft) -> Result<Txid, Error> {
         let Draft { encoder, header, unfinished, path } = draft;
-        let (out, _) = encoder.finish().map_err(|source| Error::Ltx { path: unfinished.clone(), source })?;
+        let (out, summary) = encoder.finish().map_err(|source| Error::Ltx { path: unfinished.clone(), source })?;
         let publish = || {
             out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
             fs::rename(&unfinished, &path)?;
@@ -153,6 +180,10 @@ impl Spool {
         };
         publish().map_err(|source| Error::Io { path: path.clone(), source })?;
         self.newest = Some(header);
+        self.bytes = self.bytes.saturating_add(summary.bytes);
+        if self.gap.take().is_some() {
+            self.forget_gap()?;
+        }
         Ok(header.max_txid)
     }
 }
@@ -164,6 +195,88 @@ impl Draft {
 }
 
 impl Spool {
+    /// The transaction after which some were dropped, if only an image of the whole database helps.
+    pub fn needs_baseline(&self) -> Option<Txid> {
+        self.gap.map(|gap| Txid(gap.first.0 - 1))
+    }
+
+    /// Whether there are more than `most` bytes in the folder.
+    pub fn is_over(&mut self, most: u64) -> Result<bool, Error> {
+        if self.bytes > most {
+            // What was uploaded since is no longer there.
+            self.bytes = self.measure()?;
+        }
+        Ok(self.bytes > most)
+    }
+
+    /// Drops what waits, except the oldest and all whose upload had begun with `begun`.
+    ///
+    /// Returns how many files went. If any did, a baseline is needed, which a crash does not forget.
+    pub fn drop_unsent(&mut self, begun: Txid) -> Result<usize, Error> {
+        let all = waiting(&self.folder)?;
+        let Some(oldest) = all.first().map(|oldest| oldest.name.max) else { return Ok(0) };
+        let kept = begun.max(oldest);
+        let dropped: Vec<_> = all.into_iter().filter(|one| kept < one.name.max).collect();
+        let (Some(first), Some(last)) = (dropped.first(), dropped.last()) else { return Ok(0) };
+        let gap = Gap { first: first.name.min, last: last.name.max, timestamp_ms: last.timestamp_ms };
+        let (path, unfinished) = (self.folder.join(GAP), self.folder.join(format!("{GAP}{UNFINISHED}")));
+        let note = || {
+            fs::write(&unfinished, format!("{} {} {}\n", gap.first, gap.last, gap.timestamp_ms))?;
+            File::open(&unfinished)?.sync_all()?;
+            fs::rename(&unfinished, &path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        note().map_err(|source| Error::Io { path: path.clone(), source })?;
+        self.gap = Some(gap);
+        for one in &dropped {
+            fs::remove_file(&one.path).map_err(|source| Error::Io { path: one.path.clone(), source })?;
+        }
+        self.bytes = self.measure()?;
+        Ok(dropped.len())
+    }
+
+    fn noted_gap(&self) -> Result<Option<Gap>, Error> {
+        let path = self.folder.join(GAP);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Io { path, source }),
+        };
+        let txid = |word: &str| u64::from_str_radix(word, 16).ok().filter(|txid| *txid > 1).map(Txid);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let gap = match words[..] {
+            [first, last, ms] => match (txid(first), txid(last), ms.parse()) {
+                (Some(first), Some(last), Ok(timestamp_ms)) => Some(Gap { first, last, timestamp_ms }),
+                _ => None,
+            },
+            _ => None,
+        };
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the note of a needed baseline does not read");
+        gap.map(Some).ok_or_else(|| Error::Io { path, source: wrong() })
+    }
+
+    fn forget_gap(&self) -> Result<(), Error> {
+        let path = self.folder.join(GAP);
+        let forget = || {
+            fs::remove_file(&path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        forget().map_err(|source| Error::Io { path: path.clone(), source })
+    }
+
+    fn measure(&self) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for one in waiting(&self.folder)? {
+            match fs::metadata(&one.path) {
+                Ok(about) => bytes += about.len(),
+                // Uploaded in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Error::Io { path: one.path, source }),
+            }
+        }
+        Ok(bytes)
+    }
+
     fn level_0(&self) -> Result<Vec<Waiting>, Error> {
         listed(&self.folder, 0)
     }
@@ -183,7 +296,11 @@ fn listed(folder: &Path, level: u8) -> Result<Vec<Waiting>, Error> {
         let entry = entry.map_err(failed)?;
         let Some(name) = entry.file_name().to_str().and_then(|name| name.parse::<FileName>().ok()) else { continue };
         let path = entry.path();
-        let file = File::open(&path).map_err(failed)?;
+        let file = match File::open(&path) {
+            // Uploaded, or dropped, in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file.map_err(failed)?,
+        };
         let decoder = Decoder::new(BufReader::new(file)).map_err(|source| Error::Ltx { path: path.clone(), source })?;
         found.push(Waiting { path, name, level, timestamp_ms: decoder.header().timestamp_ms });
     }

@@ -4,6 +4,7 @@ mod capture;
 mod codec;
 mod fuzz;
 mod object;
+mod replicator;
 mod restore;
 
 use std::path::{Path, PathBuf};
