@@ -14,6 +14,9 @@ use super::log::{Break, Changes, Log, Position};
 use super::ltx;
 use super::source::{Source, Unheld};
 
+/// Takes the number and the bytes of a page.
+type EachPage<'a> = dyn FnMut(u32, &[u8]) -> Result<(), Error> + 'a;
+
 /// The header is written after SQLite's own note of a restart; the two agree a moment later.
 const LOOKS_MAX: usize = 100;
 
@@ -147,7 +150,7 @@ impl Capture {
     pub fn image(
         &mut self,
         begin: &mut dyn FnMut(u32, Position) -> Result<(), Error>,
-        each: &mut dyn FnMut(u32, &[u8]) -> Result<(), Error>,
+        each: &mut EachPage<'_>,
     ) -> Result<(), Error> {
         self.held(|capture| {
             let (position, frames) = capture.whole_run()?;
@@ -260,7 +263,7 @@ impl Capture {
 
 impl Reading<'_> {
     /// Hands every page to `each`, ascending.
-    pub fn each(&self, each: &mut dyn FnMut(u32, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn each(&self, each: &mut EachPage<'_>) -> Result<(), Error> {
         let mut page = vec![0; self.page_size as usize];
         let lock_page = ltx::lock_page(self.page_size);
         let mut grown = self.grown.clone().filter(|pgno| *pgno != lock_page).peekable();

@@ -9,6 +9,8 @@ fn meta() -> Meta {
     Meta { timestamp_ms: 1_700_000_000_123, extra: [("sha256".to_owned(), "ab".to_owned())].into() }
 }
 
+type IsKind = fn(&Kind) -> bool;
+
 #[tokio::test]
 async fn a_bucket_keeps_objects_with_their_words_and_lists_all_pages() {
     let bucket = Bucket::start().await;
@@ -50,7 +52,7 @@ async fn a_large_file_goes_up_in_parts_and_comes_back_whole() {
 async fn each_fault_of_a_store_is_told_apart_and_none_shows_the_key() {
     let bucket = Bucket::start().await;
     let store = bucket.store("base");
-    let faults: [(u16, &str, fn(&Kind) -> bool, bool); 7] = [
+    let faults: [(u16, &str, IsKind, bool); 7] = [
         (503, "SlowDown", |kind| matches!(kind, Kind::Busy(_)), true),
         (429, "TooManyRequests", |kind| matches!(kind, Kind::Busy(_)), true),
         (500, "InternalError", |kind| matches!(kind, Kind::Busy(_)), true),
