@@ -12,7 +12,7 @@ use crate::store;
 use crate::vault::kit;
 use crate::vault::source::{KeyFile, Stored};
 
-const CODE: &str = "Code on the kit";
+const CODE: &str = "Code on the kit, in one line";
 
 pub async fn run(place: &Place, command: Key) -> Result<()> {
     let answer = match command {
