@@ -76,17 +76,19 @@ impl Registry {
         let tool = self.find(name).expect("invoke has found it");
         let Call { caller, input, cancel, progress, .. } = call;
         self.admit(tool, &caller, &call_id).await?;
-        let (input, Extras { request_id, approval_id }) = split(input)?;
+        let who = Arc::clone(&caller);
+        let turned_away = |error: Error| self.turned_away(tool, &who, error);
+        let (input, Extras { request_id, approval_id }) = split(input).map_err(turned_away)?;
         let input_digest = confirm::digest(&self.app, &input);
         let mut cx = Context::new(Arc::clone(&self.app), caller, name, call_id, request_id, input_digest);
         (cx.cancel, cx.progress) = (cancel, progress);
-        let _slot = self.app.limits.enter(&cx.caller.principal)?;
+        let _slot = self.app.limits.enter(&cx.caller.principal).map_err(turned_away)?;
         // Only a plan shows the input again.
         let shown = (tool.entry.effect == Effect::Destructive).then(|| input.clone());
-        let decoded = (tool.entry.decode)(input)?;
+        let decoded = (tool.entry.decode)(input).map_err(turned_away)?;
         match tool.entry.effect {
             Effect::Read => {
-                let mut output = run(tool, decoded, &cx).await?;
+                let mut output = run(tool, decoded, &cx).await.map_err(turned_away)?;
                 self.app.reads.count(&cx.caller.principal, cx.caller.door.word(), tool.entry.name);
                 clean(tool, &cx, &mut output);
                 Ok(output)
@@ -144,7 +146,8 @@ impl Registry {
         };
         // A refusal costs as a write does, since it leaves a row in the chain; so does a plan.
         let class = if entry.effect == Effect::Read && refusal.is_none() { Class::Read } else { Class::Write };
-        self.app.limits.take(&caller.principal, class, self.app.clock.now())?;
+        let rate = self.app.limits.take(&caller.principal, class, self.app.clock.now());
+        rate.map_err(|error| self.turned_away(tool, caller, error))?;
         let Some(error) = refusal else { return Ok(()) };
         let record = Record {
             at: self.app.clock.now(),
@@ -160,6 +163,12 @@ impl Registry {
         let key = self.app.keys.audit.clone();
         self.app.store.write(move |tx| audit::append(tx, &key, &record)).await?;
         Err(error)
+    }
+
+    /// Counts a call that ends without a row of its own.
+    fn turned_away(&self, tool: &Described, caller: &Caller, error: Error) -> Error {
+        self.app.reads.count_refused(&caller.principal, caller.door.word(), tool.entry.name, error.code);
+        error
     }
 
     /// Whether the configuration lets this caller confirm this tool by itself.

@@ -89,3 +89,27 @@ async fn reads_are_counted_into_the_chain() {
     let rows = app.ok(&person(), "audit_list", json!({ "principal": "token:x" })).await;
     assert_eq!((&rows["items"][0]["phase"], &rows["items"][0]["count"]), (&json!("reads"), &json!(3)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_turned_away_are_counted_into_the_chain() {
+    let app = TestApp::new();
+    let agent = caller("clumsy", Level::Manage);
+    for _ in 0..3 {
+        assert_eq!(app.err(&agent, "forum_create_thread", json!({ "titel": "x" })).await.code, Code::InvalidInput);
+    }
+    assert_eq!(app.err(&agent, "forum_read_thread", json!({ "thread_id": 99 })).await.code, Code::NotFound);
+    app.app.write_reads().await.unwrap();
+    let rows = app.ok(&person(), "audit_list", json!({ "principal": agent.principal })).await;
+    let mut seen: Vec<_> = rows["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| format!("{} {} {} {}", row["tool"], row["phase"], row["decision"], row["count"]))
+        .collect();
+    seen.sort();
+    let expected = [
+        r#""forum_create_thread" "refused" "invalid_input" 3"#,
+        r#""forum_read_thread" "refused" "not_found" 1"#,
+    ];
+    assert_eq!(seen, expected);
+}
