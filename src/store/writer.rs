@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -146,6 +147,10 @@ impl Writer {
         }
         if let (Some(conn), None) = (&self.conn, self.follower.get()) {
             checkpoint(conn, &self.counters);
+            // With nobody to follow it, the log need not outlive its last connection.
+            if let Err(error) = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false) {
+                tracing::warn!(%error, "the log stays beside the database");
+            }
         }
     }
 
