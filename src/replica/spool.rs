@@ -323,3 +323,60 @@ fn verify(path: &Path) -> Result<Header, Error> {
 pub(super) fn sink(error: Error) -> super::capture::Error {
     super::capture::Error::Sink(error.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(spool: &mut Spool) -> Txid {
+        let at = Position::default();
+        let mut draft = spool.draft(spool.next(512, 1, at, at, 7)).unwrap();
+        draft.page(1, &[3; 512]).unwrap();
+        spool.finish(draft).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        waiting(folder)
+            .unwrap()
+            .iter()
+            .map(|one| format!("{}/{}-{}", one.level, one.name.min.0, one.name.max.0))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_dropped_is_known_after_a_crash_until_an_image_stands_in_for_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("spool");
+        let mut spool = Spool::begin(&folder, "L").unwrap();
+        for _ in 0..4 {
+            keep(&mut spool);
+        }
+        assert!(!spool.is_over(1 << 20).unwrap() && spool.is_over(100).unwrap());
+        assert_eq!(spool.drop_unsent(Txid(2)).unwrap(), 2, "what an upload has begun with stays");
+        assert_eq!(names(&folder), ["9/1-1", "0/2-2"]);
+
+        let mut spool = Spool::open(&folder).unwrap().unwrap();
+        assert_eq!((spool.needs_baseline(), spool.txid()), (Some(Txid(2)), Txid(4)));
+        assert_eq!(spool.position(), None, "the log was not followed to where it is now");
+        let note = fs::read(folder.join(GAP)).unwrap();
+        assert_eq!(keep(&mut spool), Txid(5));
+        assert_eq!(names(&folder), ["9/1-1", "0/2-2", "0/3-5"]);
+        assert!(spool.needs_baseline().is_none() && !folder.join(GAP).exists());
+
+        // A crash between the image's name and the end of the note.
+        fs::write(folder.join(GAP), note).unwrap();
+        let spool = Spool::open(&folder).unwrap().unwrap();
+        assert_eq!((spool.needs_baseline(), spool.txid()), (None, Txid(5)));
+        assert!(!folder.join(GAP).exists());
+    }
+
+    #[test]
+    fn the_oldest_file_is_never_dropped_and_alone_it_makes_no_gap() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("spool");
+        let mut spool = Spool::begin(&folder, "L").unwrap();
+        keep(&mut spool);
+        assert_eq!(spool.drop_unsent(Txid(0)).unwrap(), 0);
+        assert_eq!((spool.needs_baseline(), names(&folder)), (None, vec!["9/1-1".to_owned()]));
+    }
+}

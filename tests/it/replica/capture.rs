@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hearth::replica::capture::{Capture, Reading};
+use hearth::replica::capture::{Capture, Error, Reading};
 use hearth::replica::source::{Source, Unheld};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -72,6 +73,12 @@ fn apply(image: &mut Vec<u8>, reading: &Reading<'_>) -> Result<(), hearth::repli
 
 const ROWS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200)";
 
+fn shake(state: &mut u64) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+}
+
 /// One random thing that a program may do to its database.
 fn disturb(conn: &Connection, path: &Path, step: usize, dice: u64) {
     let number = dice >> 8;
@@ -129,9 +136,7 @@ fn every_capture_of_random_transactions_is_the_database_byte_for_byte() {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut wholes = 0;
         for step in 0..120 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
+            shake(&mut state);
             disturb(&writer.lock().unwrap(), &path, step, state);
             let mut sink = |reading: &Reading<'_>| apply(&mut image, reading);
             let done = match state % 6 {
@@ -175,4 +180,69 @@ fn a_log_that_was_emptied_after_our_own_checkpoint_is_followed_without_a_gap() {
     writer.lock().unwrap().execute_batch("insert into t values(2)").unwrap();
     capture.capture(&mut |reading| apply(&mut image, reading)).unwrap();
     assert!(seen_by_sqlite(&path) == image);
+}
+
+#[test]
+fn beside_a_busy_writer_and_a_hostile_checkpointer_nothing_is_missed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("t.db");
+    let conn = open(&path).unwrap();
+    conn.execute_batch(
+        "create table t(id integer primary key, k text, b blob); create index tk on t(k); create virtual table f using fts5(x);",
+    )
+    .unwrap();
+    let source = Bare::new(&path, conn);
+    let writer = source.writer();
+    let mut capture = Capture::open(Arc::new(source)).unwrap();
+    let mut image = Vec::new();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut state = 0x9E37_79B9_7F4A_7C15u64;
+            for step in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                shake(&mut state);
+                disturb(&writer.lock().unwrap(), &path, step, state);
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        scope.spawn(|| {
+            let other = open(&path).unwrap();
+            other.busy_timeout(std::time::Duration::ZERO).unwrap();
+            for mode in ["passive", "full", "restart", "truncate"].iter().cycle() {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let _ = other.query_row(&format!("pragma wal_checkpoint({mode})"), [], |_| Ok(()));
+                std::thread::sleep(std::time::Duration::from_micros(300));
+            }
+        });
+        let mut run = || {
+            for step in 0..300 {
+                let mut sink = |reading: &Reading<'_>| apply(&mut image, reading);
+                match step % 5 {
+                    0 => match capture.checkpoint(&mut sink) {
+                        // The other one had the write lock.
+                        Ok(_) | Err(Error::Unheld(_)) => {}
+                        Err(error) => return Err(format!("step {step}: {error:?}")),
+                    },
+                    _ => drop(capture.capture(&mut sink).map_err(|error| format!("step {step}: {error:?}"))?),
+                }
+                if step % 10 == 0 {
+                    let _still = writer.lock().unwrap();
+                    let mut sink = |reading: &Reading<'_>| apply(&mut image, reading);
+                    capture.capture(&mut sink).map_err(|error| format!("step {step}, still: {error:?}"))?;
+                    if seen_by_sqlite(&path) != image {
+                        return Err(format!("step {step}: the image is not what SQLite reads"));
+                    }
+                }
+            }
+            Ok(())
+        };
+        let ended = run();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(ended, Ok(()));
+    });
 }
