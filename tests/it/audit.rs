@@ -107,9 +107,7 @@ async fn calls_that_are_turned_away_are_counted_into_the_chain() {
         .map(|row| format!("{} {} {} {}", row["tool"], row["phase"], row["decision"], row["count"]))
         .collect();
     seen.sort();
-    let expected = [
-        r#""forum_create_thread" "refused" "invalid_input" 3"#,
-        r#""forum_read_thread" "refused" "not_found" 1"#,
-    ];
+    let expected =
+        [r#""forum_create_thread" "refused" "invalid_input" 3"#, r#""forum_read_thread" "refused" "not_found" 1"#];
     assert_eq!(seen, expected);
 }
