@@ -1,11 +1,16 @@
 //! Random identifiers: unguessable, and short enough to read out.
 
+/// Random bytes of the operating system.
+pub fn random<const BYTES: usize>() -> [u8; BYTES] {
+    let mut bytes = [0u8; BYTES];
+    // Its generator failing leaves nothing to fall back on.
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
 /// A random identifier of `BYTES` bytes as lower-case hex.
 fn hex<const BYTES: usize>() -> String {
-    let mut bytes = [0u8; BYTES];
-    // The operating system's generator failing leaves nothing to fall back on.
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    encode_hex(&bytes)
+    encode_hex(&random::<BYTES>())
 }
 
 /// Names one call in the log, the audit chain and error answers.

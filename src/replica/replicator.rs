@@ -14,6 +14,7 @@ use super::object::{self, Body, Meta, ObjectStore};
 use super::source::Source;
 use super::spool::{self, Spool, Waiting};
 use crate::clock::Clock;
+use crate::id;
 
 /// Frames after which the log is copied back.
 const CHECKPOINT_FRAMES: u64 = 4000;
@@ -285,10 +286,7 @@ fn take_up(capture: &mut Capture, settings: &Settings, clock: &dyn Clock) -> Res
 
 /// A name that no other history has.
 fn lineage(now_ms: i64) -> String {
-    let mut bytes = [0; 16];
-    // The operating system's generator failing leaves nothing to fall back on.
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    ulid::Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), u128::from_le_bytes(bytes)).to_string()
+    ulid::Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), u128::from_le_bytes(id::random())).to_string()
 }
 
 /// Keeps every page of the database as the next transaction.
